@@ -1,0 +1,62 @@
+"""Where things lie, which profile and device are in use, the one seed helper and the one progress bar."""
+
+import os
+import random
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, TypeVar, cast
+
+import numpy as np
+import torch
+
+REPO_DIR = Path(__file__).resolve().parents[1]
+DATA_DIR = REPO_DIR / "data"
+BUILD_DIR = Path(os.environ.get("TLCOURSE_BUILD_DIR", REPO_DIR / "_build"))
+
+Profile = Literal["quick", "full"]
+T = TypeVar("T")
+
+
+def profile() -> Profile:
+    """The profile set by the environment variable ``TLCOURSE_PROFILE``: ``quick`` (default) or ``full``.
+
+    Raises ValueError for any other value.
+    """
+    name = os.environ.get("TLCOURSE_PROFILE", "quick")
+    if name not in ("quick", "full"):
+        raise ValueError(f"TLCOURSE_PROFILE is {name!r}; expected 'quick' or 'full'")
+    return cast(Profile, name)
+
+
+def device() -> torch.device:
+    """The accelerator if there is one, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("cpu")
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's global generators.
+
+    Raises ValueError for a negative seed or one of 2**32 or more, which NumPy does not take.
+    """
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed is {seed}; expected 0 <= seed < 2**32")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def progress(items: Iterable[T], *, desc: str, total: int | None = None) -> Iterable[T]:
+    """``items`` behind a tqdm bar that vanishes when done; ``TLCOURSE_PROGRESS=0`` shows none.
+
+    tqdm's own switches (``disable=None``, ``TQDM_DISABLE``) do not silence its notebook bars.
+    """
+    if os.environ.get("TLCOURSE_PROGRESS", "1") == "0":
+        return items
+    with warnings.catch_warnings():
+        # Without ipywidgets tqdm falls back to text, which is fine, and says so in a warning.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from tqdm.auto import tqdm
+    return tqdm(items, desc=desc, total=total, leave=False)
