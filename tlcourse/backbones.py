@@ -113,7 +113,7 @@ class Backbone(nn.Module):
         return self.features(images, up_to="head")
 
     def after(self, stage: str) -> nn.Sequential:
-        """The stages behind ``stage``, sharing their parameters: what trains on its cached output."""
+        """The stages behind ``stage``, sharing their parameters, to train on its cached output."""
         rest = self.stage_names[self.stage_index(stage) + 1 :]
         return nn.Sequential(*(self.get_submodule(name) for name in rest))
 
@@ -176,7 +176,7 @@ def load_backbone(
 
 
 def replace_head(backbone: Backbone, num_classes: int, *, seed: int) -> None:
-    """Put a new ``nn.Linear(feature_size, num_classes)`` on the backbone, initialised from ``seed``.
+    """Put a new ``nn.Linear(feature_size, num_classes)``, initialised from ``seed``, on a backbone.
 
     Raises BackboneError for fewer than two classes.
     """

@@ -32,7 +32,7 @@ def extract_features(
     """
     if images.dtype != torch.uint8:
         raise ValueError(
-            f"images are {images.dtype}; expected uint8 (N, 3, H, W) as ImageDataset.tensors gives: "
+            f"images are {images.dtype}; expected uint8 (N, 3, H, W) from ImageDataset.tensors: "
             "features are computed once, from plain images (augment while training the network)"
         )
     if cache is None:

@@ -1,4 +1,4 @@
-"""A content hash of tensors, to know whether kept results belong to the data and weights at hand."""
+"""A content hash of tensors: do kept results belong to the data and weights at hand?"""
 
 import hashlib
 from collections.abc import Mapping

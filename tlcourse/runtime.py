@@ -1,4 +1,4 @@
-"""Where things lie, which profile and device are in use, the one seed helper and the one progress bar."""
+"""Paths, profile and device, the one seed helper and the one progress bar."""
 
 import os
 import random
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def profile() -> Profile:
-    """The profile set by the environment variable ``TLCOURSE_PROFILE``: ``quick`` (default) or ``full``.
+    """The profile named by the variable ``TLCOURSE_PROFILE``: ``quick`` (default) or ``full``.
 
     Raises ValueError for any other value.
     """

@@ -42,7 +42,7 @@ def split_into_stages(network: nn.Module) -> Stages:
 
 
 class TorchvisionTokens(nn.Module):
-    """torchvision's ViT before its blocks: patches, class token, positions; (N, 3, H, W) → (N, T, D)."""
+    """torchvision's ViT before its blocks; images (N, 3, H, W) → tokens (N, T, D)."""
 
     def __init__(self, network: tv_models.VisionTransformer) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class TorchvisionTokens(nn.Module):
 
 
 class TimmTokens(nn.Module):
-    """timm's ViT before its blocks: patches, class token, positions; (N, 3, H, W) → (N, T, D)."""
+    """timm's ViT before its blocks; images (N, 3, H, W) → tokens (N, T, D)."""
 
     def __init__(self, network: timm_models.VisionTransformer) -> None:
         super().__init__()
@@ -135,14 +135,9 @@ def _tv_vgg(net: tv_models.VGG) -> Stages:
 
 
 def _tv_alexnet(net: tv_models.AlexNet) -> Stages:
-    cuts = {
-        "stem": (0, 3),
-        "stage1": (3, 6),
-        "stage2": (6, 8),
-        "stage3": (8, 10),
-        "stage4": (10, 13),
-    }
-    stages: Stages = {stage: net.features[start:end] for stage, (start, end) in cuts.items()}
+    stages: Stages = {"stem": net.features[:3]}  # convolution, ReLU, and pooling where there is
+    for k, (start, end) in enumerate([(3, 6), (6, 8), (8, 10), (10, 13)], start=1):
+        stages[f"stage{k}"] = net.features[start:end]
     neck = nn.Sequential(net.avgpool, nn.Flatten(), *net.classifier[:-1])
     return {**stages, "neck": neck, "head": net.classifier[-1]}
 

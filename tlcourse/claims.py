@@ -1,0 +1,199 @@
+"""Claims: statements of the text, each checked against what this machine measured."""
+
+import datetime
+import json
+import platform
+import statistics
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import timm
+import torch
+import torchvision
+
+from tlcourse.files import replacing
+from tlcourse.runtime import BUILD_DIR, REPO_DIR, Profile, device, profile, seed_everything
+
+CLAIMS_DIR = BUILD_DIR / "claims"
+
+
+class ClaimFailed(AssertionError):
+    """A sentence of the chapter is not true on this machine."""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A range of numbers, ends included unless ``open_low``, and how to say it."""
+
+    text: str
+    low: float = float("-inf")
+    high: float = float("inf")
+    open_low: bool = False
+
+    def holds(self, measured: float) -> bool:
+        """Whether ``measured`` is in the range; NaN never is."""
+        above = measured > self.low if self.open_low else measured >= self.low
+        return above and measured <= self.high
+
+
+def equals(value: float) -> Expectation:
+    """Exactly ``value``."""
+    return Expectation(f"exactly {_number(value)}", value, value)
+
+
+def between(low: float, high: float) -> Expectation:
+    """From ``low`` to ``high``; raises ValueError when they are the wrong way round."""
+    if low > high:
+        raise ValueError(f"between({low}, {high}): the first number must not exceed the second")
+    return Expectation(f"between {_number(low)} and {_number(high)}", low, high)
+
+
+def at_least(low: float) -> Expectation:
+    """``low`` or more."""
+    return Expectation(f"at least {_number(low)}", low=low)
+
+
+def at_most(high: float) -> Expectation:
+    """``high`` or less."""
+    return Expectation(f"at most {_number(high)}", high=high)
+
+
+def greater_than(other: float) -> Expectation:
+    """More than ``other``."""
+    return Expectation(f"greater than {_number(other)}", low=other, open_low=True)
+
+
+def close_to(value: float, *, rel: float) -> Expectation:
+    """Within the part ``rel`` of ``value``, on either side."""
+    margin = abs(value) * rel
+    return Expectation(f"{_number(value)} ± {rel:.3g} of it", value - margin, value + margin)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One checked statement, as it stands in a chapter's claims file."""
+
+    id: str
+    statement: str
+    source: str
+    measured: str
+    expected: str
+    verdict: str  # confirmed, refuted or failed
+    note: str
+
+    def __str__(self) -> str:
+        mark = {"confirmed": "✔", "refuted": "✘", "failed": "‼"}[self.verdict]
+        lines = [
+            f"{mark} {self.verdict} · {self.id}: {self.statement}",
+            f"  measured {self.measured}; claimed: {self.expected} · source: {self.source}",
+        ]
+        return "\n".join(lines + ([f"  {self.note}"] if self.note else []))
+
+
+_chapter: str | None = None
+_claims: dict[str, Claim] = {}
+
+
+def start_chapter(name: str, *, seed: int = 0) -> Profile:
+    """Begin the chapter ``name`` (the notebook's file stem): seed, forget its old claims, report.
+
+    Returns the profile, ``quick`` or ``full``.
+    """
+    global _chapter
+    _chapter = name
+    _claims.clear()
+    (CLAIMS_DIR / f"{name}.json").unlink(missing_ok=True)
+    seed_everything(seed)
+    print(
+        f"chapter {name} · profile {profile()} · {device().type}, {torch.get_num_threads()} threads"
+        f" · torch {torch.__version__.split('+')[0]}"
+    )
+    return profile()
+
+
+def claim(
+    id: str,
+    statement: str,
+    measured: float | Sequence[float],
+    expected: Expectation,
+    source: str,
+    *,
+    refuted: str = "",
+) -> None:
+    """Check a statement, print one readable line and record it in ``_build/claims/<chapter>.json``.
+
+    ``measured`` is one number, or one per seed: then their mean is compared and the spread shown.
+    ``refuted`` says under which conditions the chapter finds the literature's statement *not* to
+    hold; the check is then the other way round. Raises ClaimFailed when the chapter's sentence is
+    not true here, and RuntimeError before ``start_chapter``.
+    """
+    if _chapter is None:
+        raise RuntimeError('call start_chapter("NN_topic") in the first cell of the chapter')
+    values = [float(v) for v in measured] if isinstance(measured, Sequence) else [float(measured)]
+    as_claimed = expected.holds(statistics.fmean(values))
+    verdict = "confirmed" if as_claimed else "refuted"
+    if as_claimed == bool(refuted):
+        verdict = "failed"
+    record = Claim(id, statement, source, _describe(values), expected.text, verdict, refuted)
+    _claims[id] = record
+    _write()
+    print(record)
+    if verdict == "failed":
+        says = "refuted" if refuted else "true"
+        raise ClaimFailed(f"the chapter calls claim {id!r} {says}, this run does not:\n{record}")
+
+
+def environment() -> dict[str, Any]:
+    """Date, commit, device and versions, as recorded beside every measurement."""
+    cuda = device().type == "cuda"
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "device": torch.cuda.get_device_name() if cuda else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "platform": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "timm": timm.__version__,
+    }
+
+
+def _write() -> None:
+    content = {
+        "chapter": _chapter,
+        "profile": profile(),
+        "environment": environment(),
+        "claims": [asdict(record) for record in _claims.values()],
+    }
+    with replacing(CLAIMS_DIR / f"{_chapter}.json") as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _commit() -> str:
+    """The commit of the course, with ``+`` when files were changed since; unknown without git."""
+    git = ["git", "-C", str(REPO_DIR)]
+    try:
+        done = subprocess.run(
+            [*git, "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def _describe(values: list[float]) -> str:
+    if len(values) == 1:
+        return _number(values[0])
+    spread = statistics.stdev(values)
+    return f"{_number(statistics.fmean(values))} ± {spread:.2g} ({len(values)} runs)"
+
+
+def _number(value: float) -> str:
+    """Whole numbers with separators, others with four significant digits."""
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:.4g}"

@@ -1,0 +1,94 @@
+"""The course's figures: one palette that colour-blind readers can tell apart, alt text always."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+# Okabe & Ito 2008; the yellow is left out, it is too faint for lines on white
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+plt.rcParams.update(
+    {
+        "axes.prop_cycle": plt.cycler(color=PALETTE),
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlelocation": "left",
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "#dddddd",
+        "figure.constrained_layout.use": True,
+        "font.size": 10,
+        "legend.frameon": False,
+        "savefig.dpi": 90,
+    }
+)
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Display a figure with its alternative text, and close it.
+
+    Raises ValueError for an empty text: a reader who cannot see the figure would get nothing.
+    """
+    if not alt.strip():
+        raise ValueError("alt is empty; say in a sentence or two what the figure shows")
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    plt.close(figure)
+    display(
+        {"image/png": png.getvalue(), "text/plain": alt},
+        metadata={"image/png": {"alt": alt}},
+        raw=True,
+    )
+
+
+def image_grid(images: Tensor, titles: Sequence[str], *, columns: int, title: str) -> Figure:
+    """uint8 images (N, 3, H, W) in rows of ``columns``, each under its own title."""
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(1.5 * columns, 1.75 * rows), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, image, text in zip(axes.flat, images, titles, strict=False):
+        axis.imshow(image.permute(1, 2, 0).numpy())
+        axis.set_title(text, fontsize=8, loc="center")
+    figure.suptitle(title, x=0.01, ha="left")
+    return figure
+
+
+def learning_curves(
+    axis: Axes, histories: Mapping[str, Sequence[pd.DataFrame]], column: str, **labels: Any
+) -> None:
+    """The mean of a history column over runs, by epoch, in a band from lowest to highest."""
+    for (name, runs), marker in zip(histories.items(), MARKERS, strict=False):
+        values = np.stack([run[column].to_numpy() for run in runs])
+        epochs = np.arange(1, values.shape[1] + 1)
+        (line,) = axis.plot(epochs, values.mean(0), marker=marker, markersize=4, label=name)
+        axis.fill_between(epochs, values.min(0), values.max(0), color=line.get_color(), alpha=0.15)
+    axis.set(xlabel="epoch", **labels)
+
+
+def runs_and_means(axis: Axes, values: Mapping[str, Sequence[float]], **labels: Any) -> None:
+    """One row a name: each run a dot, their mean a bar with its value."""
+    for row, (name, runs) in enumerate(values.items()):
+        color = PALETTE[row % len(PALETTE)]
+        axis.plot(runs, [row] * len(runs), "o", color=color, alpha=0.6, markersize=6)
+        axis.plot([np.mean(runs)] * 2, [row - 0.3, row + 0.3], color=color, linewidth=3)
+        axis.annotate(
+            f"{np.mean(runs):.3g}",
+            (np.mean(runs), row - 0.32),
+            ha="center",
+            va="bottom",
+            fontsize=8,
+        )
+    axis.set_yticks(range(len(values)), list(values))
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+    axis.set(**labels)
