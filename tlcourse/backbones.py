@@ -32,12 +32,12 @@ class BackboneError(ValueError):
 class Preprocessing:
     """What a network's weights expect of an image.
 
-    ``image_size`` in pixels, ``crop_fraction`` the part of the resized shorter side that is kept,
+    ``resize_size`` of the shorter side and ``image_size`` of the centre cut from it in pixels,
     ``mean`` and ``std`` per channel for values in [0, 1].
     """
 
     image_size: int
-    crop_fraction: float
+    resize_size: int
     interpolation: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -251,8 +251,8 @@ def _lite0(pretrained: bool, seed: int) -> Backbone:
     return Backbone(
         _LITE0,
         split_into_stages(network),
-        # TensorFlow TPU EfficientNet-Lite: (255·x − 127) / 128, 224 px from a 0.875 crop
-        Preprocessing(224, 0.875, "bicubic", (127 / 255,) * 3, (128 / 255,) * 3),
+        # TensorFlow TPU EfficientNet-Lite: (255·x − 127) / 128, 224 px cut from 256
+        Preprocessing(224, 256, "bicubic", (127 / 255,) * 3, (128 / 255,) * 3),
         licence="Apache-2.0",
         provenance=(
             f"PyPI package {_LITE0_PACKAGE.replace('_', '-')} 0.1.0: Google's EfficientNet-Lite0, "
@@ -288,7 +288,7 @@ def _from_torchvision(name: str, pretrained: bool, download: bool, seed: int) ->
         split_into_stages(network),
         Preprocessing(
             image_size=size,
-            crop_fraction=size / transform.resize_size[0],
+            resize_size=transform.resize_size[0],
             interpolation=transform.interpolation.value,
             mean=tuple(transform.mean),
             std=tuple(transform.std),
@@ -333,7 +333,7 @@ def _from_timm(name: str, pretrained: bool, download: bool, seed: int) -> Backbo
         split_into_stages(network),
         Preprocessing(
             image_size=size,
-            crop_fraction=config["crop_pct"],
+            resize_size=int(size / config["crop_pct"]),
             interpolation=config["interpolation"],
             mean=tuple(config["mean"]),
             std=tuple(config["std"]),

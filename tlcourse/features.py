@@ -86,16 +86,15 @@ class DiskCache(MutableMapping[str, Tensor]):
         return sum(1 for _ in self)
 
 
-@torch.inference_mode()
 def _run(backbone: Backbone, images: Tensor, up_to: str, batch_size: int) -> Tensor:
     was_training = backbone.training
+    # Moved before inference mode begins: parameters made inside it could never train again.
     backbone.eval().to(device(), memory_format=torch.channels_last)
     batches = images.split(batch_size)
-    outputs = [
-        backbone.features(batch.to(device()), up_to=up_to).cpu()
-        for batch in progress(batches, desc="features", total=len(batches))
-    ]
+    with torch.inference_mode():
+        outputs = [
+            backbone.features(batch.to(device()), up_to=up_to).cpu()
+            for batch in progress(batches, desc="features", total=len(batches))
+        ]
     backbone.train(was_training)
-    # A clone made outside inference mode may take part in training; an inference tensor may not.
-    with torch.inference_mode(False):
-        return torch.cat(outputs).clone()
+    return torch.cat(outputs)  # made outside inference mode, so that heads may train on it

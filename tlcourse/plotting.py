@@ -77,17 +77,12 @@ def learning_curves(
 
 def runs_and_means(axis: Axes, values: Mapping[str, Sequence[float]], **labels: Any) -> None:
     """One row a name: each run a dot, their mean a bar with its value."""
-    for row, (name, runs) in enumerate(values.items()):
+    for row, runs in enumerate(values.values()):
+        mean = float(np.mean(runs))
         color = PALETTE[row % len(PALETTE)]
         axis.plot(runs, [row] * len(runs), "o", color=color, alpha=0.6, markersize=6)
-        axis.plot([np.mean(runs)] * 2, [row - 0.3, row + 0.3], color=color, linewidth=3)
-        axis.annotate(
-            f"{np.mean(runs):.3g}",
-            (np.mean(runs), row - 0.32),
-            ha="center",
-            va="bottom",
-            fontsize=8,
-        )
+        axis.plot([mean, mean], [row - 0.3, row + 0.3], color=color, linewidth=3)
+        axis.text(mean, row - 0.32, f"{mean:.3g}", ha="center", va="bottom", fontsize=8)
     axis.set_yticks(range(len(values)), list(values))
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)

@@ -113,14 +113,14 @@ def fit(
     return run.finish()
 
 
-@torch.inference_mode()
 def predict(model: nn.Module, inputs: Tensor, *, batch_size: int = 32) -> Tensor:
     """Logits (N, C) on the CPU, in eval mode; the model's mode is put back."""
     was_training = model.training
     model.eval().to(device())
-    logits = torch.cat([model(batch.to(device())).cpu() for batch in inputs.split(batch_size)])
+    with torch.inference_mode():
+        logits = [model(batch.to(device())).cpu() for batch in inputs.split(batch_size)]
     model.train(was_training)
-    return logits
+    return torch.cat(logits)
 
 
 def evaluate(model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[float, float]:

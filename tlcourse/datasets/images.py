@@ -1,0 +1,78 @@
+"""Open one image file of unknown origin, or say exactly why not."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from tlcourse.datasets.errors import ImageError
+
+MAX_MEGAPIXELS = 50
+MIN_SIDE = 8
+
+
+def open_image(path: Path) -> Image.Image:
+    """The decoded image, 8-bit grey (``L``) or colour (``RGB``), upright.
+
+    Transparency is composited on white, 16-bit grey is scaled by 1/257, EXIF orientation is
+    applied, and an animation gives its first frame. Raises ImageError for an empty, truncated or
+    non-image file, for one above 50 megapixels (read off its header, before anything is decoded),
+    for a side below 8 px and for numbers without a known range (32-bit integers and floats).
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size == 0:
+            raise ImageError(f"{path}: the file is empty")
+        with warnings.catch_warnings():
+            # PIL warns of large images; the limit below is lower than PIL's and raises.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path)
+        with image:
+            _check_size(path, image)
+            return _to_8_bit(path, ImageOps.exif_transpose(image))
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path}: not an image that can be read") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path}: too large, above {MAX_MEGAPIXELS} megapixels") from error
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more
+        raise ImageError(f"{path}: damaged or truncated ({error})") from error
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """An image with transparency as it looks on white paper, ``RGB``."""
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, "white")
+    return Image.alpha_composite(white, rgba).convert("RGB")
+
+
+def _check_size(path: Path, image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAX_MEGAPIXELS * 1_000_000:
+        raise ImageError(
+            f"{path}: {width} × {height} px is above {MAX_MEGAPIXELS} megapixels; reduce it first"
+        )
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(
+            f"{path}: {width} × {height} px is too small; each side needs {MIN_SIDE} px or more"
+        )
+
+
+def _to_8_bit(path: Path, image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        return Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ImageError(
+            f"{path}: 32-bit values ({image.mode}) have no fixed range; "
+            "save it with 8 or 16 bits a channel"
+        )
+    if image.mode == "1":
+        return image.convert("L")
+    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+        return on_white(image)
+    if image.mode not in ("L", "RGB"):
+        return image.convert("RGB")
+    image.load()
+    return image
