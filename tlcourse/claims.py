@@ -6,9 +6,10 @@ import platform
 import statistics
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import scipy.stats
 import timm
 import torch
 import torchvision
@@ -80,11 +81,11 @@ class Claim:
     source: str
     measured: str
     expected: str
-    verdict: str  # confirmed, refuted or failed
+    verdict: str  # confirmed, refuted, undecided or failed
     note: str
 
     def __str__(self) -> str:
-        mark = {"confirmed": "✔", "refuted": "✘", "failed": "‼"}[self.verdict]
+        mark = {"confirmed": "✔", "refuted": "✘", "undecided": "?", "failed": "‼"}[self.verdict]
         lines = [
             f"{mark} {self.verdict} · {self.id}: {self.statement}",
             f"  measured {self.measured}; claimed: {self.expected} · source: {self.source}",
@@ -129,20 +130,50 @@ def claim(
     hold; the check is then the other way round. Raises ClaimFailed when the chapter's sentence is
     not true here, and RuntimeError before ``start_chapter``.
     """
+    values = [float(v) for v in measured] if isinstance(measured, Sequence) else [float(measured)]
+    found = "confirmed" if expected.holds(statistics.fmean(values)) else "refuted"
+    record = Claim(id, statement, source, _describe(values), expected.text, found, refuted)
+    _record(record, says="refuted" if refuted else "confirmed")
+
+
+def claim_difference(
+    id: str,
+    statement: str,
+    differences: Sequence[float],
+    source: str,
+    *,
+    says: str,
+    note: str = "",
+) -> None:
+    """Check "A is more than B" by paired differences A − B, one a run, and record it as ``claim``.
+
+    The verdict comes from Student's 95 % interval of the mean difference: confirmed when it lies
+    above zero, refuted when it lies below, undecided when it holds zero: these runs cannot tell.
+    ``says`` is the verdict in the chapter's text. Raises ClaimFailed when this run gives another,
+    and ValueError for fewer than three runs.
+    """
+    if len(differences) < 3:
+        raise ValueError(
+            f"{len(differences)} runs give no interval worth its name; measure 3 or more"
+        )
+    values = [float(value) for value in differences]
+    mean, error = statistics.fmean(values), statistics.stdev(values) / len(values) ** 0.5
+    margin = float(scipy.stats.t.ppf(0.975, len(values) - 1)) * error
+    found = "confirmed" if mean > margin else "refuted" if mean < -margin else "undecided"
+    measured = f"{mean:+.3f} ± {margin:.2g} (95 % interval, {len(values)} runs)"
+    _record(Claim(id, statement, source, measured, "more than 0", found, note), says=says)
+
+
+def _record(record: Claim, *, says: str) -> None:
+    """Keep and print a claim; raise ClaimFailed when its verdict is not what the text says."""
     if _chapter is None:
         raise RuntimeError('call start_chapter("NN_topic") in the first cell of the chapter')
-    values = [float(v) for v in measured] if isinstance(measured, Sequence) else [float(measured)]
-    as_claimed = expected.holds(statistics.fmean(values))
-    verdict = "confirmed" if as_claimed else "refuted"
-    if as_claimed == bool(refuted):
-        verdict = "failed"
-    record = Claim(id, statement, source, _describe(values), expected.text, verdict, refuted)
-    _claims[id] = record
+    holds = record.verdict == says
+    _claims[record.id] = record if holds else replace(record, verdict="failed")
     _write()
+    if not holds:
+        raise ClaimFailed(f"the chapter says {says}, this run does not:\n{record}")
     print(record)
-    if verdict == "failed":
-        says = "refuted" if refuted else "true"
-        raise ClaimFailed(f"the chapter calls claim {id!r} {says}, this run does not:\n{record}")
 
 
 def environment() -> dict[str, Any]:

@@ -38,7 +38,7 @@ def load_rendered_digits(split_seed: int) -> ImageDataset:
         class_names=DIGITS,
         size=(SIZE, SIZE),
         channels=1,
-        licence="drawn here; fonts: Bitstream Vera (DejaVu) and SIL OFL 1.1 (STIX)",
+        licence="drawn here, from fonts under free licences (DejaVu, STIX, BaKoMa)",
         citation=f"drawn from {len(fonts)} fonts of matplotlib {matplotlib.__version__}",
         splits=make_splits(targets, np.array(groups), class_names=DIGITS, seed=split_seed),
         split_note="a font is on one side only; bold and italic of one family are other fonts.",

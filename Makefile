@@ -1,0 +1,42 @@
+# Every target sets up what it needs, once: an environment in .venv with all packages.
+PYTHON ?= python3
+PROFILE ?= quick
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help lab course test notebooks doctor clean
+
+help:
+	@echo "make lab        open the course in JupyterLab"
+	@echo "make course     run all chapters and print the table of claims (PROFILE=quick or full)"
+	@echo "make test       lint, unit tests, then all notebooks"
+	@echo "make notebooks  run the chapters again and save them as they are committed"
+	@echo "make doctor     versions, device, data and weights: what is there and what is not"
+	@echo "make clean      remove what was built, but keep .venv"
+
+# The stamp is written last, so an interrupted set-up starts again.
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("tlcourse needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	@echo "Setting up .venv once; torch makes it about 6 GB and a few minutes."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[lab,test]"
+	@touch $(INSTALLED)
+
+lab: $(INSTALLED)
+	@$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+course: $(INSTALLED)
+	@$(BIN)/python -m tlcourse course --profile $(PROFILE)
+
+test: $(INSTALLED)
+	@$(BIN)/python tests/run_all.py
+
+notebooks: $(INSTALLED)
+	@$(BIN)/python -m tlcourse course --save
+
+doctor: $(INSTALLED)
+	@$(BIN)/python -m tlcourse doctor
+
+clean:
+	rm -rf _build .pytest_cache .ruff_cache

@@ -1,0 +1,51 @@
+"""Lint, unit tests, then every notebook through nbval; prints each part's time.
+
+    python tests/run_all.py [full]
+
+With ``full`` the notebooks run in the full profile, for a machine with a GPU.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CELL_TIMEOUT = {"quick": 300, "full": 7200}  # seconds
+
+
+def main() -> int:
+    profile = sys.argv[1] if len(sys.argv) > 1 else "quick"
+    python = [sys.executable, "-m"]
+    parts = {
+        "ruff": [*python, "ruff", "check", "."],
+        "format": [*python, "ruff", "format", "--check", "."],
+        "unit tests": [*python, "pytest", "-q", "tests"],
+        "notebooks": [
+            *python,
+            "pytest",
+            "--nbval-lax",
+            "--nbval-current-env",
+            f"--nbval-cell-timeout={CELL_TIMEOUT[profile]}",
+            "--durations=5",
+            "-q",
+            "notebooks",
+        ],
+    }
+    # Bars would fill the log; the kernels inherit both settings.
+    environment = {**os.environ, "TLCOURSE_PROGRESS": "0", "TLCOURSE_PROFILE": profile}
+    results = []
+    for name, command in parts.items():
+        print(f"\n== {name}", flush=True)
+        started = time.perf_counter()
+        code = subprocess.run(command, cwd=ROOT, env=environment).returncode
+        results.append((name, time.perf_counter() - started, code))
+    print()
+    for name, seconds, code in results:
+        print(f"{name:<12}{seconds:7.1f} s  {'passed' if code == 0 else 'FAILED'}")
+    return int(any(code for _, _, code in results))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,47 @@
+"""The command ``tlcourse``; each subcommand imports what it needs only when it is called."""
+
+import argparse
+import os
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; the exit status is 0 when all is well, 1 when something failed."""
+    parser = argparse.ArgumentParser(prog="tlcourse", description="A course on transfer learning.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    doctor = commands.add_parser("doctor", help="versions, device, data and weights")
+    doctor.set_defaults(run=_doctor)
+
+    course = commands.add_parser("course", help="run the chapters and print the table of claims")
+    course.add_argument("chapters", nargs="*", help="numbers or names, such as 06; default: all")
+    course.add_argument("--profile", choices=("quick", "full"), default="quick")
+    kept = course.add_mutually_exclusive_group()
+    kept.add_argument("--save", action="store_true", help="replace the committed notebooks")
+    kept.add_argument("--record", action="store_true", help="keep the claims in data/results")
+    course.set_defaults(run=_course)
+
+    claims = commands.add_parser("claims", help="the table of claims of the last run")
+    claims.set_defaults(run=_claims)
+
+    options = parser.parse_args(arguments)
+    return options.run(options)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from tlcourse.doctor import examine
+
+    return examine()
+
+
+def _course(options: argparse.Namespace) -> int:
+    os.environ["TLCOURSE_PROFILE"] = options.profile  # for this process and for the kernels
+    from tlcourse.course import run_course
+
+    return run_course(options.chapters, save=options.save, record=options.record)
+
+
+def _claims(options: argparse.Namespace) -> int:
+    from tlcourse.course import print_claims
+
+    return print_claims()

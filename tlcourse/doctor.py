@@ -1,0 +1,122 @@
+"""``tlcourse doctor``: what this machine has, what is missing or damaged, and the cure."""
+
+import base64
+import hashlib
+import importlib
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distribution, version
+
+from tlcourse import __version__
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "jupyterlab",
+    "matplotlib",
+    "torchinfo",
+    "nbval",
+    "pytest",
+)
+
+
+def examine() -> int:
+    """Print the report; 1 when something that the course needs is missing or damaged, else 0."""
+    print(f"tlcourse {__version__} · Python {platform.python_version()} · {platform.platform()}")
+    for package in PACKAGES:
+        print(f"  {package:<12} {_version(package)}")
+    problems = _check("torch and torchvision fit together", _import_torch)
+    if problems:  # nothing below could be imported
+        return 1
+    problems += _check("weights of efficientnet_lite0", _weights)
+    for name in ("cutouts", "elpv", "digits", "rendered_digits"):
+        problems += _check(f"data set {name}", lambda name=name: _dataset(name))
+    _optional()
+    print("all that the course needs is here" if not problems else f"{problems} to mend, see above")
+    return int(problems > 0)
+
+
+def _check(what: str, examine_it: Callable[[], str]) -> int:
+    """Print one line; 0 if well, 1 if not. Any error is a finding here, none a crash."""
+    try:
+        found = examine_it()
+    except Exception as error:
+        print(f"✘ {what}: {error}")
+        return 1
+    print(f"✔ {what}: {found}")
+    return 0
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed; run: pip install -e '.[lab,test]'"
+
+
+def _import_torch() -> str:
+    torch = importlib.import_module("torch")
+    try:
+        importlib.import_module("torchvision")
+    except Exception as error:
+        raise RuntimeError(
+            f"torchvision cannot be imported ({error}); builds that do not belong together are the "
+            "usual cause. Cure: pip install --force-reinstall torch torchvision"
+        ) from error
+    from tlcourse.runtime import REPO_DIR, device, profile
+
+    name = torch.cuda.get_device_name() if device().type == "cuda" else "no GPU, that is fine"
+    free = shutil.disk_usage(REPO_DIR).free / 1e9
+    return (
+        f"device {device().type} ({name}), {torch.get_num_threads()} threads of "
+        f"{os.cpu_count()} cores, profile {profile()}, {free:.0f} GB free"
+    )
+
+
+def _weights() -> str:
+    from tlcourse.backbones import verify_weights
+
+    return f"{verify_weights().name}, SHA-256 as published"
+
+
+def _dataset(name: str) -> str:
+    from tlcourse.datasets import DatasetError, load_dataset
+    from tlcourse.datasets.cutouts import damaged_files
+
+    dataset = load_dataset(name)
+    if name == "cutouts" and (damaged := damaged_files()):
+        raise DatasetError(
+            f"{len(damaged)} files are changed, {damaged[0].name} first; "
+            "restore them with: git checkout -- data/cutouts"
+        )
+    if name == "elpv":
+        _verify_package("elpv-dataset")
+    return f"{len(dataset):,} images in {dataset.num_classes} classes, licence {dataset.licence}"
+
+
+def _verify_package(package: str) -> None:
+    """Compare an installed package's files with the SHA-256 that pip recorded for each."""
+    for file in distribution(package).files or ():
+        if file.hash is None:
+            continue
+        digest = hashlib.new(file.hash.mode, file.locate().read_bytes()).digest()
+        if base64.urlsafe_b64encode(digest).decode().rstrip("=") != file.hash.value:
+            raise ValueError(
+                f"{file} is changed; run: pip install --force-reinstall --no-deps {package}"
+            )
+
+
+def _optional() -> None:
+    from tlcourse.datasets import OFFLINE, DatasetError, available, load_dataset
+
+    for name in available():
+        if name in OFFLINE:
+            continue
+        try:
+            found = f"{len(load_dataset(name)):,} images"
+        except DatasetError:
+            found = f"not here, and not needed; load_dataset({name!r}, download=True) fetches it"
+        print(f"· optional data set {name}: {found}")
