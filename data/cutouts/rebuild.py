@@ -5,6 +5,7 @@
     python data/cutouts/rebuild.py stamps/usr/share/tuxpaint/stamps
 
 Photographs are cut to their alpha channel's box, reduced to 160 px at most and written as WebP.
+A second run writes the same files; another libwebp may write other bytes, see index.csv.
 """
 
 import csv
@@ -49,7 +50,7 @@ def photographs(source: Path) -> Iterator[tuple[str, Path]]:
     """Class and file of every photograph, in a fixed order."""
     for label, patterns in CLASSES.items():
         files = {file for pattern in patterns for file in source.glob(pattern)}
-        for file in sorted(files):
+        for file in sorted(files, key=Path.as_posix):  # the same order on every system
             inside = set(file.relative_to(source).parts)
             misplaced = file.stem == "lobster" and label == "fish"
             if file.stem not in LEFT_OUT and not inside & LEFT_OUT_FOLDERS and not misplaced:
@@ -65,18 +66,19 @@ def reduce(file: Path) -> Image.Image:
     return rgba
 
 
-def main(source: Path) -> None:
+def rebuild(source: Path, target: Path) -> int:
+    """Write the cutouts and their index below ``target``; the number of cutouts."""
     rows = []
     for label, file in photographs(source):
         image = reduce(file)
         content = io.BytesIO()
         image.save(content, "WEBP", quality=90, method=6)
-        target = HERE / label / f"{file.stem.lower()}.webp"
-        target.parent.mkdir(exist_ok=True)
-        target.write_bytes(content.getvalue())
+        cutout = target / label / f"{file.stem.lower()}.webp"
+        cutout.parent.mkdir(exist_ok=True)
+        cutout.write_bytes(content.getvalue())
         rows.append(
             {
-                "file": target.relative_to(HERE).as_posix(),
+                "file": cutout.relative_to(target).as_posix(),
                 "class": label,
                 "subject": ONE_SUBJECT.get(file.stem, file.stem),
                 "origin": file.relative_to(source).as_posix(),
@@ -87,14 +89,14 @@ def main(source: Path) -> None:
         )
     if not rows:
         raise SystemExit(f"no stamps below {source}; {__doc__}")
-    with (HERE / "index.csv").open("w", newline="", encoding="utf-8") as index:
+    with (target / "index.csv").open("w", newline="", encoding="utf-8") as index:
         writer = csv.DictWriter(index, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    print(f"{len(rows)} cutouts written")
+    return len(rows)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
-    main(Path(sys.argv[1]))
+    print(f"{rebuild(Path(sys.argv[1]), HERE)} cutouts written")

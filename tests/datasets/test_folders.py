@@ -61,7 +61,9 @@ def test_what_cannot_be_read_is_left_out_and_reported(folder):
     (folder / "loose.png").write_bytes(whole)
     (folder / ".DS_Store").touch()
     (folder / "ants" / ".hidden.png").write_bytes(b"junk")
-    with pytest.warns(UserWarning, match=r"5 of 21 files .* are left out") as caught:
+    with pytest.warns(
+        UserWarning, match="16 images are used, 5 files or folders are left out"
+    ) as caught:
         dataset = load_folder(folder)
     assert len(caught) == 1
     assert len(dataset) == 16
@@ -96,7 +98,46 @@ def test_a_loop_of_links_ends_and_odd_names_work(folder):
         os.symlink(folder, folder / "ants" / "loop", target_is_directory=True)
     except OSError:
         pytest.skip("no symbolic links here")
-    assert len(load_folder(folder)) == 17
+    with pytest.warns(UserWarning, match="loop: a link to a folder, not entered"):
+        assert len(load_folder(folder)) == 17
+    (folder / "ants" / "loop").unlink()
+    os.symlink(folder / "ants", folder / "wasps", target_is_directory=True)
+    with pytest.warns(UserWarning, match="wasps: a link to a folder, not entered"):
+        assert load_folder(folder).class_names == ("ants", "bees")
+
+
+def test_a_class_may_be_called_train(folder):
+    (folder / "ants").rename(folder / "train")
+    assert load_folder(folder).class_names == ("bees", "train")
+
+
+def presplit(root: Path, parts: dict[str, int]) -> Path:
+    for p, (part, count) in enumerate(parts.items()):
+        for i in range(count):
+            for c, label in enumerate(("ants", "bees")):
+                save(root / part / label / f"{i}.png", (i, p, c))
+    return root
+
+
+def test_train_holds_no_copy_of_a_test_image(tmp_path):
+    presplit(tmp_path, {"train": 8, "valid": 3, "test": 4})
+    copy = tmp_path / "train" / "ants" / "copy.png"
+    copy.write_bytes((tmp_path / "test" / "ants" / "0.png").read_bytes())
+    with pytest.warns(UserWarning, match=r"copy.png: the same file stands in test, too"):
+        dataset = load_folder(tmp_path)
+    assert [len(dataset.splits[s]) for s in ("train", "validation", "test")] == [16, 6, 8]
+    assert copy not in dataset.images.files
+
+
+def test_copies_stay_together_when_a_part_is_carved_out_of_train(tmp_path):
+    presplit(tmp_path, {"train": 12, "valid": 3})
+    for i in range(6):
+        copy = tmp_path / "train" / "ants" / f"copy{i}.png"
+        copy.write_bytes((tmp_path / "train" / "ants" / "0.png").read_bytes())
+    for seed in range(4):
+        dataset = load_folder(tmp_path, split_seed=seed)
+        copies = {i for i, f in enumerate(dataset.images.files) if "copy" in f.name}
+        assert sum(bool(copies & set(part)) for part in dataset.splits.values()) == 1
 
 
 @pytest.mark.parametrize(
@@ -104,15 +145,28 @@ def test_a_loop_of_links_ends_and_odd_names_work(folder):
     [
         (lambda p: None, "is not there; expected FOLDER/class name/image files"),
         (lambda p: p.write_text("x"), "is a file"),
-        (lambda p: p.mkdir(), "has no class with readable images"),
+        (lambda p: p.mkdir(), "has no class; expected"),
         (lambda p: save(p / "ants" / "1.png"), r"one class \(ants\)"),
         (
+            lambda p: [save(p / part / "1.png") for part in ("train", "test")],
+            "has no class; .*1.png",
+        ),
+        (lambda p: presplit(p, {"val": 5, "test": 5}), "no usable image in a train folder"),
+        (
+            lambda p: (presplit(p, {"train": 8, "val": 4, "test": 4}), save(p / "test/c/1.png")),
+            "no image of c is in train",
+        ),
+        (
+            lambda p: (presplit(p, {"train": 8}), (p / "train" / "empty").mkdir()),
+            "no usable image in class empty",
+        ),
+        (
             lambda p: (save(p / "a" / "1.png"), (p / "b").mkdir(), (p / "b" / "x.png").touch()),
-            "no readable image in class b; first file left out: .*the file is empty",
+            "no usable image in class b; add .* first left out: .*the file is empty",
         ),
         (
             lambda p: (save(p / "a" / "1.png"), save(p / "b" / "1.png", (1, 1, 1))),
-            "class 'a' has 1 different images; a split needs at least 4",
+            "class 'a' has 1 different images .* at least 7 are needed",
         ),
     ],
 )
@@ -163,6 +217,8 @@ def test_absurd_sizes_and_depths_are_refused_before_decoding(tmp_path):
         open_image(huge)
     with pytest.raises(ImageError, match="9 × 7 px is too small; each side needs 8"):
         open_image(save(tmp_path / "thin.png", size=(9, 7)))
+    with pytest.raises(ImageError, match="EPS is a drawing"):
+        open_image(save(tmp_path / "drawing.eps"))
     Image.new("F", (9, 9)).save(tmp_path / "float.tiff")
     with pytest.raises(ImageError, match="32-bit values"):
         open_image(tmp_path / "float.tiff")

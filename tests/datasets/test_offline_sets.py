@@ -2,13 +2,18 @@
 
 import csv
 import hashlib
+import importlib.util
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 import sklearn.datasets
 import torch
 import torchvision
-from PIL import Image
+from PIL import Image, ImageDraw
+from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
 from torchvision.transforms import v2
 
 from tlcourse.datasets import OFFLINE, DatasetError, ImageDataset, available, load_dataset
@@ -22,7 +27,10 @@ def test_every_set_is_split_into_all_its_images(name):
     dataset = load_dataset(name)
     used = np.concatenate([dataset.splits[s] for s in ("train", "validation", "test")])
     assert sorted(used) == list(range(len(dataset)))
-    assert dataset.counts().to_numpy().sum() == len(dataset)
+    counts = dataset.counts()
+    assert list(counts.columns) == ["train", "validation", "test", "all"]
+    assert (counts["all"] == counts[["train", "validation", "test"]].sum(axis=1)).all()
+    assert counts["all"].sum() == len(dataset) and (counts > 0).all(axis=None)
     assert dataset.licence and dataset.citation and dataset.split_note
     again, other = load_dataset(name), load_dataset(name, split_seed=1)
     assert np.array_equal(dataset.splits["test"], again.splits["test"])
@@ -52,17 +60,81 @@ def test_the_inferred_modules_are_the_44_of_the_paper_and_stay_together():
     assert sum(map(len, parts)) == 44
 
 
+def test_cells_of_one_inferred_module_share_more_labels_than_equally_distant_ones():
+    dataset = load_dataset("elpv")
+    folder = next(iter(dataset.images.files)).parents[1]
+    types = np.loadtxt(folder / "labels.csv", usecols=2, dtype=str)
+    labels, modules = dataset.labels, infer_modules(list(types))
+    runs = np.cumsum(np.r_[0, types[1:] != types[:-1]])
+
+    def advantage(shift: int) -> float:
+        """Agreement of labels inside modules minus across borders, at equal distance in a run."""
+        shifted = np.concatenate(
+            [
+                m[np.clip(np.arange(len(m)) - shift, 0, len(m) - 1)]
+                for m in (modules[runs == run] for run in range(runs.max() + 1))
+            ]
+        )
+        gaps = []
+        for distance in range(1, 30):
+            in_run = runs[distance:] == runs[:-distance]
+            agree = labels[distance:] == labels[:-distance]
+            same = shifted[distance:] == shifted[:-distance]
+            gaps.append(agree[in_run & same].mean() - agree[in_run & ~same].mean())
+        return float(np.mean(gaps))
+
+    at_borders = advantage(0)
+    assert at_borders > 0.05
+    assert at_borders > max(advantage(shift) for shift in (-15, -10, -5, 5, 10, 15))
+
+
 def test_cutouts_are_intact_and_each_has_its_origin():
     assert damaged_files() == []
-    with (FOLDER / "index.csv").open(newline="") as file:
+    with (FOLDER / "index.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
+    assert len({row["file"].lower() for row in rows}) == len(rows)
     on_disk = {path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*.webp")}
     assert {row["file"] for row in rows} == on_disk
     assert all(row["origin"].endswith(".png") for row in rows)
-    assert "GNU GENERAL PUBLIC LICENSE" in (FOLDER / "LICENCE").read_text()
+    assert "GNU GENERAL PUBLIC LICENSE" in (FOLDER / "LICENCE").read_text(encoding="utf-8")
     for row in rows:
         with Image.open(FOLDER / row["file"]) as image:
             assert max(image.size) <= 160 and image.mode == "RGBA"
+
+
+@pytest.fixture(scope="module")
+def rebuild():
+    spec = importlib.util.spec_from_file_location("rebuild", FOLDER / "rebuild.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.rebuild
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.suffix in (".webp", ".csv")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_rebuilding_cuts_reduces_and_leaves_drawings_out(rebuild, tmp_path):
+    source, target = tmp_path / "stamps", tmp_path / "cutouts"
+    target.mkdir()
+    for name in ("mammals/pig.png", "mammals/cats/cartoon/lion.png", "fish/lobster.png"):
+        stamp = Image.new("RGBA", (600, 400))
+        ImageDraw.Draw(stamp).ellipse((100, 100, 499, 299), fill="red")
+        (source / "animals" / name).parent.mkdir(parents=True)
+        stamp.save(source / "animals" / name)
+    assert rebuild(source, target) == 2
+    first = contents(target)
+    assert set(first) == {"index.csv", "mammals/pig.webp", "invertebrates/lobster.webp"}
+    with Image.open(target / "mammals" / "pig.webp") as image:
+        assert image.size == (160, 80) and image.mode == "RGBA"
+    assert rebuild(source, target) == 2 and contents(target) == first
+
+
+@pytest.mark.skipif("TUXPAINT_STAMPS" not in os.environ, reason="TUXPAINT_STAMPS is not set")
+def test_the_cutouts_are_those_of_the_package(rebuild, tmp_path):
+    rebuild(Path(os.environ["TUXPAINT_STAMPS"]), tmp_path)
+    assert contents(tmp_path) == contents(FOLDER)
 
 
 def test_pictures_of_one_subject_stay_together():
@@ -87,6 +159,19 @@ def test_rendered_digits_keep_a_font_together():
     fonts = np.arange(len(dataset)) // per_font
     parts = [set(fonts[dataset.splits[s]]) for s in ("train", "validation", "test")]
     assert sum(map(len, parts)) == len(dataset) // per_font > 15
+
+
+def test_rendered_digits_are_digits():
+    """Symbol fonts draw ∞ for 1; scikit-learn's nearest neighbour finds such a font out."""
+    dataset = load_dataset("rendered_digits")
+    pixels = np.stack([np.asarray(image) for image in dataset.images]).reshape(len(dataset), -1)
+    fonts = np.arange(len(dataset)) // 50
+    neighbour = KNeighborsClassifier(1)
+    right = cross_val_predict(
+        neighbour, pixels / 255, dataset.labels, groups=fonts, cv=LeaveOneGroupOut()
+    )
+    share = [(right == dataset.labels)[fonts == font].mean() for font in np.unique(fonts)]
+    assert min(share) > 0.5
 
 
 @pytest.mark.parametrize(("width", "height"), [(300, 200), (151, 333), (64, 64)])
@@ -121,8 +206,8 @@ def test_splits_are_stratified_and_groups_whole():
 
 
 def test_what_cannot_be_split_is_refused():
-    with pytest.raises(DatasetError, match="class 'rare' has 3 different images"):
-        make_splits(np.array([0] * 20 + [1] * 3), class_names=("many", "rare"), seed=0)
+    with pytest.raises(DatasetError, match="class 'rare' has 6 images .* at least 7 are needed"):
+        make_splits(np.array([0] * 20 + [1] * 6), class_names=("many", "rare"), seed=0)
     copies = np.array([0] * 20), np.zeros(20, dtype=int)
     with pytest.raises(DatasetError, match="class 'one' has 1 different"):
         make_splits(*copies, class_names=("one",), seed=0)
@@ -135,6 +220,14 @@ def test_wrong_descriptions_are_refused():
     fields = {**vars(good), "labels": good.labels + 1}
     with pytest.raises(DatasetError, match="labels run from 1 to 10; 10 classes are 0 to 9"):
         ImageDataset(**fields)
+    with pytest.raises(DatasetError, match="labels are float64"):
+        ImageDataset(**{**vars(good), "labels": good.labels / 2})
+    with pytest.raises(DatasetError, match="no interpolation 'cubic'; there are nearest"):
+        good.tensors("train", 8, interpolation="cubic")
+    with pytest.raises(DatasetError, match="split indices run from 0 to 1797"):
+        ImageDataset(**{**vars(good), "splits": {**good.splits, "test": np.array([0, 1797])}})
+    with pytest.raises(DatasetError, match="no images in test"):
+        ImageDataset(**{**vars(good), "splits": {**good.splits, "test": np.array([], int)}})
     with pytest.raises(DatasetError, match="the splits share images"):
         ImageDataset(**{**vars(good), "splits": {s: np.arange(5) for s in good.splits}})
     with pytest.raises(DatasetError, match="did you mean cutouts"):

@@ -46,12 +46,24 @@ class ImageDataset:
             raise DatasetError(f"{len(self.images)} images but {len(self.labels)} labels")
         if len(self.class_names) < 2:
             raise DatasetError(f"classes are {self.class_names}; a classifier needs at least two")
-        if len(self.labels) and not 0 <= min(self.labels) <= max(self.labels) < self.num_classes:
+        if self.labels.dtype != np.int64 or self.labels.ndim != 1:
             raise DatasetError(
-                f"labels run from {min(self.labels)} to {max(self.labels)}; "
+                f"labels are {self.labels.dtype} {self.labels.shape}; expected int64 (N,)"
+            )
+        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < self.num_classes:
+            raise DatasetError(
+                f"labels run from {self.labels.min()} to {self.labels.max()}; "
                 f"{self.num_classes} classes are 0 to {self.num_classes - 1}"
             )
+        empty = [split for split in SPLITS if len(self.indices(split)) == 0]
+        if empty:
+            raise DatasetError(f"no images in {', '.join(empty)}; each split needs some")
         used = np.concatenate([self.indices(split) for split in SPLITS])
+        if not 0 <= used.min() <= used.max() < len(self):
+            raise DatasetError(
+                f"split indices run from {used.min()} to {used.max()}; "
+                f"{len(self)} images are 0 to {len(self) - 1}"
+            )
         if len(np.unique(used)) != len(used):
             raise DatasetError("the splits share images; train, validation and test must not")
 
@@ -70,11 +82,12 @@ class ImageDataset:
         return self.splits[split]
 
     def counts(self) -> pd.DataFrame:
-        """Images by class (rows) and split (columns)."""
+        """Images by class (rows): train, validation, test and all (columns)."""
         columns = {
             split: np.bincount(self.labels[self.splits[split]], minlength=self.num_classes)
             for split in SPLITS
         }
+        columns["all"] = np.bincount(self.labels, minlength=self.num_classes)
         return pd.DataFrame(columns, index=pd.Index(self.class_names, name="class"))
 
     def tensors(
@@ -89,13 +102,17 @@ class ImageDataset:
 
         The shorter side is resized to ``resize_size`` pixels (None: to ``image_size``) and the
         centre is cut out, as torchvision does for evaluation; grey images are repeated three
-        times. Raises DatasetError for a ``resize_size`` smaller than ``image_size``.
+        times. Raises DatasetError for a ``resize_size`` smaller than ``image_size`` and for an
+        ``interpolation`` that PIL does not name.
         """
         shorter = resize_size or image_size
         if not 1 <= image_size <= shorter:
             raise DatasetError(
                 f"image_size {image_size} must be positive and at most resize_size {shorter}"
             )
+        names = [method.name.lower() for method in Image.Resampling]
+        if interpolation not in names:
+            raise DatasetError(f"no interpolation {interpolation!r}; there are {', '.join(names)}")
         resample = Image.Resampling[interpolation.upper()]
 
         def prepare(index: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from PIL import Image
 from tlcourse.datasets.dataset import THREADS, ImageDataset, ImageFiles
 from tlcourse.datasets.errors import DatasetError, ImageError
 from tlcourse.datasets.images import open_image
-from tlcourse.datasets.splits import Splits, carve_test, carve_validation, make_splits
+from tlcourse.datasets.splits import Splits, complete_splits
 
 PART_NAMES = {
     "train": "train",
@@ -24,16 +24,23 @@ PART_NAMES = {
     "validation": "validation",
     "test": "test",
 }
+PARTS = ("train", "validation", "test")
 LAYOUT = "expected FOLDER/class name/image files, or the same below FOLDER/train, val and test"
 
 
 @dataclass(frozen=True)
-class _Found:
-    """A readable image file: its class, its part ("" where the layout has none), its content."""
+class _Candidate:
+    """A file in a class folder, of a part ("" where the layout has none)."""
 
     file: Path
     label: str
     part: str
+
+
+@dataclass(frozen=True)
+class _Found(_Candidate):
+    """A readable image file, and its content."""
+
     sha256: str
     mode: str
     size: tuple[int, int]  # width, height
@@ -44,25 +51,31 @@ def load_folder(path: Path | str, *, split_seed: int = 0) -> ImageDataset:
 
     Every file is decoded once, here, so that none can fail during training. What cannot be read
     is left out, listed in ``skipped`` and announced in one warning. Copies of one file stay on
-    one side of the split. Hidden files are passed over, linked folders are not entered. Raises
-    DatasetError for a path without at least two classes of readable images.
+    one side of the split; where train and test folders hold the same file, test keeps it. Hidden
+    files are passed over, linked folders are reported and not entered. Raises DatasetError for a
+    path without at least two classes of readable images, or with a class that has none.
     """
     root = Path(path)
     if not root.is_dir():
-        what = "a file" if root.is_file() else "not there"
+        what = "a file" if root.exists() else "not there"
         raise DatasetError(f"{root} is {what}; {LAYOUT}")
-    candidates, loose = _list_files(root)
+    class_folders, skipped = _class_folders(root)
+    candidates = [
+        _Candidate(file, folder.name, part)
+        for folder, part in class_folders
+        for file in _walk(folder)
+    ]
     with ThreadPoolExecutor(THREADS) as pool:
         checked = list(pool.map(_check, candidates))
-    found = [item for item in checked if isinstance(item, _Found)]
-    skipped = loose + [item for item in checked if isinstance(item, str)]
-    class_names = _class_names(root, candidates, found, skipped)
-    found, conflicts = _without_contradictions(found)
-    skipped += conflicts
+    skipped += [item for item in checked if isinstance(item, str)]
+    found, doubles = _without_doubles([item for item in checked if isinstance(item, _Found)])
+    skipped += doubles
+    class_names = sorted({folder.name for folder, _ in class_folders})
+    _check_classes(root, class_names, found, skipped)
     if skipped:
         first = "\n  ".join(skipped[:5])
         warnings.warn(
-            f"{len(skipped)} of {len(candidates) + len(loose)} files in {root} are left out "
+            f"{root}: {len(found)} images are used, {len(skipped)} files or folders are left out "
             f"(see .skipped), the first:\n  {first}",
             stacklevel=2,
         )
@@ -74,7 +87,7 @@ def load_folder(path: Path | str, *, split_seed: int = 0) -> ImageDataset:
         name=root.resolve().name,
         images=ImageFiles(tuple(item.file for item in found)),
         labels=labels,
-        class_names=class_names,
+        class_names=tuple(class_names),
         size=(height, width) if len(sizes) == 1 else None,
         channels=3 if any(item.mode == "RGB" for item in found) else 1,
         licence="the owner's",
@@ -85,102 +98,126 @@ def load_folder(path: Path | str, *, split_seed: int = 0) -> ImageDataset:
     )
 
 
-def _list_files(root: Path) -> tuple[list[tuple[Path, str, str]], list[str]]:
-    """Files with class and part, in one order on every system; and lines for those outside."""
-    folders = _folders(root)
-    presplit = "train" in {PART_NAMES.get(folder.name.lower()) for folder in folders}
-    loose = [f"{file}: lies outside the class folders" for file in _files(root)]
-    candidates: list[tuple[Path, str, str]] = []
-    for folder in folders:
-        part = PART_NAMES.get(folder.name.lower(), "") if presplit else ""
-        if presplit and not part:
-            loose.append(f"{folder}: is neither train, val nor test, as its neighbours are")
+def _class_folders(root: Path) -> tuple[list[tuple[Path, str]], list[str]]:
+    """Class folders, each with its part; and a line for whatever lies beside them."""
+    folders, outside = _children(root)
+    parts = [PART_NAMES.get(folder.name.lower(), "") for folder in folders]
+    # A class may be called train: then it holds images, and its neighbours are classes too.
+    presplit = all(parts) or any(
+        part == "train" and _children(folder)[0]
+        for folder, part in zip(folders, parts, strict=True)
+    )
+    if not presplit:
+        return [(folder, "") for folder in folders], outside
+    class_folders = []
+    for folder, part in zip(folders, parts, strict=True):
+        if not part:
+            outside.append(f"{folder}: is neither train, val nor test, as its neighbours are")
             continue
-        if part:
-            loose += [f"{file}: lies outside the class folders" for file in _files(folder)]
-        for class_folder in _folders(folder) if part else [folder]:
-            candidates += [(file, class_folder.name, part) for file in _walk(class_folder)]
-    return candidates, loose
+        inside, loose = _children(folder)
+        class_folders += [(class_folder, part) for class_folder in inside]
+        outside += loose
+    return class_folders, outside
 
 
-def _folders(path: Path) -> list[Path]:
-    children = sorted(path.iterdir())
-    return [p for p in children if p.is_dir() and not p.name.startswith(".")]
-
-
-def _files(path: Path) -> list[Path]:
-    children = sorted(path.iterdir())
-    return [p for p in children if p.is_file() and not p.name.startswith(".")]
+def _children(path: Path) -> tuple[list[Path], list[str]]:
+    """Folders in ``path``, in one order on every system; and a line for anything else there."""
+    visible = [child for child in path.iterdir() if not child.name.startswith(".")]
+    visible.sort(key=lambda child: child.name)  # paths themselves sort differently on Windows
+    folders = [child for child in visible if child.is_dir() and not child.is_symlink()]
+    lines = [
+        f"{child}: a link to a folder, not entered"
+        if child.is_dir()
+        else f"{child}: lies outside the class folders"
+        for child in visible
+        if child not in folders
+    ]
+    return folders, lines
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Files at any depth; linked folders are not entered, so that a loop of links ends."""
+    """Files and linked folders at any depth; links are not entered, so that a loop of them ends."""
     for parent, folders, files in os.walk(folder, followlinks=False):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent) / name for name in folders if Path(parent, name).is_symlink())
         yield from (Path(parent) / name for name in sorted(files) if not name.startswith("."))
 
 
-def _check(candidate: tuple[Path, str, str]) -> "_Found | str":
+def _check(candidate: _Candidate) -> _Found | str:
     """The file decoded once: what it is, or one line that says why it is left out."""
-    file, label, part = candidate
+    file = candidate.file
+    if file.is_dir():
+        return f"{file}: a link to a folder, not entered"
+    if not file.is_file():  # a broken link, or a pipe that would be waited on for ever
+        return f"{file}: neither a file nor a folder"
     if file.suffix.lower() not in Image.registered_extensions():
         return f"{file}: not an image file by its name"
     try:
         image = open_image(file)
         sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    except (ImageError, OSError) as error:
+    except ImageError as error:
         return str(error)
-    return _Found(file, label, part, sha256, image.mode, image.size)
+    return _Found(file, candidate.label, candidate.part, sha256, image.mode, image.size)
 
 
-def _class_names(
-    root: Path,
-    candidates: list[tuple[Path, str, str]],
-    found: list[_Found],
-    skipped: list[str],
-) -> tuple[str, ...]:
-    class_names = sorted({item.label for item in found})
-    lost = sorted({label for _, label, _ in candidates} - set(class_names))
-    because = f"; first file left out: {skipped[0]}" if skipped else ""
-    if lost:
-        raise DatasetError(f"{root}: no readable image in class {', '.join(lost)}{because}")
-    if len(class_names) < 2:
-        names = f"one class ({class_names[0]})" if class_names else "no class"
-        raise DatasetError(f"{root} has {names} with readable images; {LAYOUT}{because}")
-    return tuple(class_names)
+def _without_doubles(found: list[_Found]) -> tuple[list[_Found], list[str]]:
+    """Leave out files that stand under two classes, and train's copies of held-out files.
 
-
-def _without_contradictions(found: list[_Found]) -> tuple[list[_Found], list[str]]:
-    """Leave out files whose very bytes also stand under another class: one label must be wrong."""
+    Of the very same bytes under two labels, one label must be wrong, and nobody knows which.
+    """
     labels: dict[str, set[str]] = {}
+    parts: dict[str, set[str]] = {}
     for item in found:
         labels.setdefault(item.sha256, set()).add(item.label)
-    kept = [item for item in found if len(labels[item.sha256]) == 1]
-    lines = [
-        f"{item.file}: the same file stands under {' and '.join(sorted(labels[item.sha256]))}"
-        for item in found
-        if len(labels[item.sha256]) > 1
-    ]
+        parts.setdefault(item.sha256, set()).add(item.part)
+    kept, lines = [], []
+    for item in found:
+        names, last = sorted(labels[item.sha256]), max(parts[item.sha256], key=_order)
+        if len(names) > 1:
+            lines.append(f"{item.file}: the same file stands under {' and '.join(names)}")
+        elif item.part != last:
+            lines.append(f"{item.file}: the same file stands in {last}, too")
+        else:
+            kept.append(item)
     return kept, lines
 
 
+def _order(part: str) -> int:
+    return PARTS.index(part) if part else 0
+
+
+def _check_classes(
+    root: Path, class_names: Sequence[str], found: list[_Found], skipped: list[str]
+) -> None:
+    because = f"; first left out: {skipped[0]}" if skipped else ""
+    if len(class_names) < 2:
+        names = f"one class ({class_names[0]})" if class_names else "no class"
+        raise DatasetError(f"{root} has {names}; {LAYOUT}{because}")
+    lost = [name for name in class_names if name not in {item.label for item in found}]
+    if lost:
+        raise DatasetError(
+            f"{root}: no usable image in class {', '.join(lost)}; "
+            f"add images or remove the folder{because}"
+        )
+    if any(item.part for item in found) and not any(item.part == "train" for item in found):
+        raise DatasetError(f"{root} has no usable image in a train folder; {LAYOUT}{because}")
+
+
 def _splits(
-    found: list[_Found], labels: np.ndarray, class_names: tuple[str, ...], seed: int
+    found: list[_Found], labels: np.ndarray, class_names: Sequence[str], seed: int
 ) -> tuple[Splits, str]:
+    parts = np.array([item.part or "train" for item in found])
+    given = {part: np.flatnonzero(parts == part) for part in PARTS if part in parts}
+    _, groups = np.unique([item.sha256 for item in found], return_inverse=True)
+    splits = complete_splits(given, labels, groups, class_names=class_names, seed=seed)
     if not any(item.part for item in found):
-        _, groups = np.unique([item.sha256 for item in found], return_inverse=True)
-        splits = make_splits(labels, groups, class_names=class_names, seed=seed)
         return splits, (
             "stratified by class; copies of one file stay together. "
             "Pictures of one object taken twice may be on both sides."
         )
-    parts = np.array([item.part for item in found])
-    splits = {part: np.flatnonzero(parts == part) for part in ("train", "validation", "test")}
-    notes = ["as the folders are named"]
-    if len(splits["test"]) == 0:
-        splits["train"], splits["test"] = carve_test(labels, splits["train"], seed=seed)
-        notes.append("test is a quarter of train")
-    if len(splits["validation"]) == 0:
-        splits["train"], splits["validation"] = carve_validation(labels, splits["train"], seed=seed)
-        notes.append("validation is a fifth of train")
-    return splits, "; ".join(notes) + ". Whether one object is on both sides was not checked."
+    carved = {"test": "a quarter of train", "validation": "a fifth of train"}
+    notes = [f"{part} is {share}" for part, share in carved.items() if part not in given]
+    return splits, "; ".join(["as the folders are named", *notes]) + (
+        ". Copies of one file are on one side only; "
+        "pictures of one object taken twice may be on both."
+    )

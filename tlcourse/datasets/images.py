@@ -18,7 +18,8 @@ def open_image(path: Path) -> Image.Image:
     Transparency is composited on white, 16-bit grey is scaled by 1/257, EXIF orientation is
     applied, and an animation gives its first frame. Raises ImageError for an empty, truncated or
     non-image file, for one above 50 megapixels (read off its header, before anything is decoded),
-    for a side below 8 px and for numbers without a known range (32-bit integers and floats).
+    for a side below 8 px, for drawings (EPS, WMF), which other programs would have to draw, and
+    for numbers without a known range (32-bit integers and floats).
     """
     path = Path(path)
     try:
@@ -29,6 +30,8 @@ def open_image(path: Path) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path)
         with image:
+            if image.format in ("EPS", "WMF"):  # PIL would start Ghostscript on an unknown file
+                raise ImageError(f"{path}: {image.format} is a drawing; save it as PNG or JPEG")
             _check_size(path, image)
             return _to_8_bit(path, ImageOps.exif_transpose(image))
     except UnidentifiedImageError as error:
@@ -65,12 +68,12 @@ def _to_8_bit(path: Path, image: Image.Image) -> Image.Image:
         return Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ImageError(
-            f"{path}: 32-bit values ({image.mode}) have no fixed range; "
-            "save it with 8 or 16 bits a channel"
+            f"{path}: read as 32-bit values ({image.mode}), which have no fixed range; "
+            "save it as a PNG with 8 or 16 bits a channel"
         )
     if image.mode == "1":
         return image.convert("L")
-    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+    if image.has_transparency_data:
         return on_white(image)
     if image.mode not in ("L", "RGB"):
         return image.convert("RGB")

@@ -1,16 +1,17 @@
 """Train, validation and test parts that keep class shares and never tear a group apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from tlcourse.datasets.errors import DatasetError
 
 Splits = dict[str, np.ndarray]
 TEST_FOLDS = 4  # one fold in four is tested on: 25 %
 VALIDATION_FOLDS = 5  # of the rest one in five is for choices: 15 % of all; 60 % is trained on
-MIN_PER_CLASS = 4
+# The fewest images of a class from which each missing part still gets one.
+MIN_PER_CLASS = {("test",): 4, ("validation",): 5, ("test", "validation"): 7, (): 0}
 
 
 def make_splits(
@@ -22,49 +23,68 @@ def make_splits(
 ) -> Splits:
     """Indices of about 60 % train, 15 % validation and 25 % test, with equal class shares.
 
-    Members of one group (``groups``: one integer an image, None: each its own) stay together. The
-    seed also picks the fold: scikit-learn always deals the most uneven groups to the first ones.
+    Members of one group (``groups``: one integer an image, None: each its own) stay together.
     Raises DatasetError when a class has too few images or groups to be in train and in test.
     """
-    groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    for index, name in enumerate(class_names):
-        count = len(np.unique(groups[labels == index]))
-        if count < MIN_PER_CLASS:
-            raise DatasetError(
-                f"class {name!r} has {count} different images; "
-                f"a split needs at least {MIN_PER_CLASS} in every class"
-            )
-    rest, test = _one_fold(labels, groups, np.arange(len(labels)), TEST_FOLDS, seed)
-    train, validation = _one_fold(labels, groups, rest, VALIDATION_FOLDS, seed)
-    splits = {"train": train, "validation": validation, "test": test}
+    everything = {"train": np.arange(len(labels))}
+    return complete_splits(everything, labels, groups, class_names=class_names, seed=seed)
+
+
+def complete_splits(
+    given: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    groups: np.ndarray | None = None,
+    *,
+    class_names: Sequence[str],
+    seed: int,
+) -> Splits:
+    """The given parts, the missing ones carved out of train: test a quarter, validation a fifth.
+
+    Raises DatasetError when a class is too small for that, or missing in train or test.
+    """
+    splits = dict(given)
+    missing = tuple(part for part in ("test", "validation") if part not in splits)
+    _check_counts(splits["train"], labels, groups, class_names, MIN_PER_CLASS[missing])
+    for part in missing:
+        folds = TEST_FOLDS if part == "test" else VALIDATION_FOLDS
+        splits["train"], splits[part] = _one_fold(labels, groups, splits["train"], folds, seed)
     for part in ("train", "test"):
-        missing = [n for i, n in enumerate(class_names) if i not in labels[splits[part]]]
-        if missing:
+        absent = [n for i, n in enumerate(class_names) if i not in labels[splits[part]]]
+        if absent:
             raise DatasetError(
-                f"no image of {', '.join(missing)} is left for {part}: too few groups that may "
-                "not be torn apart; add images or try another split_seed"
+                f"no image of {', '.join(absent)} is in {part}; every class must be in train and "
+                "in test: add images, or try another split_seed where copies or groups stay "
+                "together"
             )
-    return splits
+    return {part: splits[part] for part in ("train", "validation", "test")}
 
 
-def carve_validation(
-    labels: np.ndarray, indices: np.ndarray, *, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Split given training indices into train and validation, a fifth of them, stratified."""
-    return _one_fold(labels, np.arange(len(labels)), indices, VALIDATION_FOLDS, seed)
-
-
-def carve_test(
-    labels: np.ndarray, indices: np.ndarray, *, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Split given training indices into train and test, a quarter of them, stratified."""
-    return _one_fold(labels, np.arange(len(labels)), indices, TEST_FOLDS, seed)
+def _check_counts(
+    train: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    class_names: Sequence[str],
+    needed: int,
+) -> None:
+    for index, name in enumerate(class_names):
+        members = train[labels[train] == index]
+        count = len(members if groups is None else np.unique(groups[members]))
+        if count < needed:
+            kind = "images" if groups is None else "different images or groups"
+            raise DatasetError(
+                f"class {name!r} has {count} {kind} to train on and to split; "
+                f"at least {needed} are needed in every class"
+            )
 
 
 def _one_fold(
-    labels: np.ndarray, groups: np.ndarray, indices: np.ndarray, folds: int, seed: int
+    labels: np.ndarray, groups: np.ndarray | None, indices: np.ndarray, folds: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    parts = list(splitter.split(indices, labels[indices], groups[indices]))
-    rest, held_out = parts[seed % folds]
+    # Without groups the plain splitter deals the same shares, many times faster.
+    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
+    parts = splitter(folds, shuffle=True, random_state=seed).split(
+        indices, labels[indices], None if groups is None else groups[indices]
+    )
+    # scikit-learn deals the most uneven groups to the first folds, so the seed picks the fold too.
+    rest, held_out = list(parts)[seed % folds]
     return indices[rest], indices[held_out]

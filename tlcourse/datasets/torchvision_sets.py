@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torchvision import datasets as tv
 
 from tlcourse.datasets.dataset import ImageDataset
 from tlcourse.datasets.errors import DatasetError
-from tlcourse.datasets.splits import Splits, carve_test, carve_validation
+from tlcourse.datasets.splits import Splits, complete_splits
 from tlcourse.runtime import DATA_DIR
 
 
@@ -20,7 +21,7 @@ class _Source:
     """How torchvision makes a set, its official parts, and what to know before a download."""
 
     make: Callable[..., Any]
-    parts: dict[str, dict[str, Any]]  # our split (or "all") → torchvision's arguments
+    parts: dict[str, dict[str, Any]]  # our split → torchvision's arguments
     megabytes: int
     licence: str
     citation: str
@@ -44,7 +45,7 @@ SOURCES = {
     ),
     "eurosat": _Source(
         tv.EuroSAT,
-        {"all": {}},
+        {"train": {}},
         94,
         "MIT",
         "Helber et al. 2019, EuroSAT",
@@ -88,6 +89,7 @@ class _Joined(Sequence[Image.Image]):
         return int(self.ends[-1])
 
     def __getitem__(self, index: int) -> Image.Image:  # type: ignore[override]
+        index = range(len(self))[index]  # counts negative ones from the end, refuses those outside
         part = int(np.searchsorted(self.ends, index, side="right"))
         start = self.ends[part - 1] if part else 0
         image = self.parts[part][index - start][0]
@@ -99,6 +101,8 @@ def load_torchvision(name: str, split_seed: int, root: Path | None, download: bo
 
     Raises DatasetError that names size, licence and the way to get it when it is not there.
     """
+    if name == "pcam" and find_spec("h5py") is None:
+        raise DatasetError("pcam is kept in HDF5 files; to read them run: pip install h5py")
     source = SOURCES[name]
     folder = root or DATA_DIR / "downloads"
     try:
@@ -107,19 +111,20 @@ def load_torchvision(name: str, split_seed: int, root: Path | None, download: bo
             for part, arguments in source.parts.items()
         }
     except (RuntimeError, OSError) as error:
+        if download:
+            raise DatasetError(f"{name} could not be downloaded to {folder}: {error}") from error
         raise DatasetError(
             f"{name} is not complete in {folder} ({error}). It takes about {source.megabytes} MB, "
             f"licence: {source.licence}; load_dataset({name!r}, download=True) fetches it"
         ) from error
     labels = np.concatenate([_labels(part) for part in parts.values()])
-    splits, note = _splits(parts, labels, split_seed)
-    first = next(iter(parts.values()))
-    names = getattr(first, "classes", None) or _PCAM_CLASSES
+    names = _PCAM_CLASSES if name == "pcam" else tuple(parts["train"].classes)
+    splits, note = _splits(parts, labels, names, split_seed)
     return ImageDataset(
         name=name,
         images=_Joined(list(parts.values())),
         labels=labels,
-        class_names=tuple(str(label) for label in names),
+        class_names=names,
         size=source.size,
         channels=3,
         licence=source.licence,
@@ -130,25 +135,24 @@ def load_torchvision(name: str, split_seed: int, root: Path | None, download: bo
 
 
 def _labels(part: Any) -> np.ndarray:
-    """Labels without decoding the images where torchvision keeps them apart."""
-    for attribute in ("targets", "_labels"):
-        if hasattr(part, attribute):
-            return np.asarray(getattr(part, attribute), dtype=np.int64)
-    return np.array([part[index][1] for index in range(len(part))], dtype=np.int64)
+    """Labels from where torchvision keeps them, without decoding an image."""
+    if isinstance(part, tv.PCAM):  # in a file of their own, which only its __getitem__ opens
+        file = part._base_folder / part._FILES[part._split]["targets"][0]
+        with part.h5py.File(file) as targets:
+            return targets["y"][:, 0, 0, 0].astype(np.int64)
+    labels = part.targets if hasattr(part, "targets") else part._labels
+    return np.asarray(labels, dtype=np.int64)
 
 
-def _splits(parts: dict[str, Any], labels: np.ndarray, seed: int) -> tuple[Splits, str]:
-    splits: Splits = {}
-    start = 0
-    for name, part in parts.items():
-        splits[name] = np.arange(start, start + len(part))
-        start += len(part)
-    notes = ["torchvision's official parts"]
-    if "all" in splits:
-        splits["train"], splits["test"] = carve_test(labels, splits.pop("all"), seed=seed)
-        notes = ["no official parts; test is a quarter of all, stratified"]
-    if "validation" not in splits:
-        train, validation = carve_validation(labels, splits["train"], seed=seed)
-        splits |= {"train": train, "validation": validation}
-        notes.append("validation is a fifth of train")
-    return splits, "; ".join(notes) + ". Near duplicates were not looked for."
+def _splits(
+    parts: dict[str, Any], labels: np.ndarray, class_names: Sequence[str], seed: int
+) -> tuple[Splits, str]:
+    ends = np.cumsum([len(part) for part in parts.values()])
+    given = dict(zip(parts, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
+    notes = ["torchvision's official parts" if "test" in given else "no official parts"]
+    if "test" not in given:
+        notes.append("test is a quarter of all, stratified")
+    if "validation" not in given:
+        notes.append("validation is a fifth of train, stratified")
+    note = "; ".join(notes) + ". Near duplicates were not looked for."
+    return complete_splits(given, labels, class_names=class_names, seed=seed), note
