@@ -72,6 +72,28 @@ def test_history_and_kept_weights_agree():
     assert history["lr"].is_monotonic_decreasing  # cosine
 
 
+def test_without_validation_the_last_weights_stay():
+    """Three full-batch steps under the cosine, beside torch's own."""
+    inputs, labels = make_data()
+    model, twin = nn.Linear(8, 3), nn.Linear(8, 3)
+    twin.load_state_dict(model.state_dict())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    history = fit(model, (inputs, labels), None, optimizer, epochs=3, seed=0, batch_size=60)
+    assert list(history["best"]) == [False, False, True]
+    assert "validation_loss" not in history
+
+    optimizer = torch.optim.SGD(twin.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=3)
+    for _ in range(3):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(twin(inputs), labels).backward()
+        optimizer.step()
+        schedule.step()
+    torch.testing.assert_close(model.weight, twin.weight)
+    with pytest.raises(ValueError, match="patience needs validation data"):
+        fit(model, (inputs, labels), None, optimizer, epochs=3, seed=3, patience=1)
+
+
 def test_the_same_seed_gives_the_same_numbers():
     (a, first), (b, second) = run(), run()
     assert_same_weights(a, b)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 
 
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     claims.set_defaults(run=_claims)
 
     options = parser.parse_args(arguments)
+    # Redirected output on Windows has no sign for a tick: print "?" there, rather than stop.
+    sys.stdout.reconfigure(errors="replace")
     return options.run(options)
 
 

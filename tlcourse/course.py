@@ -37,9 +37,9 @@ class ChapterRun:
 def run_course(chapters: Sequence[str], *, save: bool = False, record: bool = False) -> int:
     """Execute chapters (all if none is named), print both tables, return 0 if all passed.
 
-    Executed copies go to ``_build/notebooks``; ``save`` puts them in place of the committed ones,
-    ``record`` keeps their claims in ``data/results``. Raises SystemExit for a chapter that does
-    not exist, and for saving or recording in the wrong profile.
+    Executed copies go to ``_build/notebooks``; ``save`` puts those that passed in place of the
+    committed ones, ``record`` keeps their claims in ``data/results``. Raises SystemExit for a
+    chapter that does not exist, and for saving or recording in the wrong profile.
     """
     if record and profile() != "full":
         raise SystemExit("only full runs are recorded; add --profile full")
@@ -51,8 +51,7 @@ def run_course(chapters: Sequence[str], *, save: bool = False, record: bool = Fa
         run = _run_chapter(path, save)
         print(f"{run.seconds:.0f} s" + (f"  FAILED {run.error}" if run.error else ""), flush=True)
         if record and not run.error:
-            (DATA_DIR / "results").mkdir(exist_ok=True)
-            shutil.copy(_claims_file(run.chapter), DATA_DIR / "results")
+            _record(run.chapter)
         runs.append(run)
     rows = [
         (r.chapter, f"{r.seconds:.0f}", len(_claims(r.chapter)), "failed" if r.error else "passed")
@@ -66,6 +65,8 @@ def run_course(chapters: Sequence[str], *, save: bool = False, record: bool = Fa
 def find_chapters(names: Sequence[str]) -> list[Path]:
     """Notebooks whose number or name begins with one of ``names``, in order; all for none."""
     notebooks = sorted(NOTEBOOKS_DIR.glob("[0-9][0-9]_*.ipynb"))
+    if not notebooks:
+        raise SystemExit("no chapters in notebooks/; work in a clone of the course")
     for name in names:
         if not any(path.stem.startswith(name) for path in notebooks):
             raise SystemExit(
@@ -96,20 +97,27 @@ def _run_chapter(path: Path, save: bool) -> ChapterRun:
     notebook = nbformat.read(path, as_version=4)
     started = time.perf_counter()
     error = ""
+    executed = []  # the last one is where it stopped
+    limit = CELL_TIMEOUT[profile()]
     with tempfile.TemporaryDirectory(prefix="tl") as sockets:
         client = NotebookClient(
             notebook,
-            timeout=CELL_TIMEOUT[profile()],
+            timeout=limit,
             kernel_name="python3",
             record_timing=False,
             resources={"metadata": {"path": str(path.parent)}},
             config=_kernel_config(sockets),
+            on_cell_execute=lambda cell, cell_index: executed.append(cell.id),
         )
         os.environ["TLCOURSE_PROGRESS"] = "0"
         try:
             client.execute()
-        except (CellExecutionError, CellTimeoutError, DeadKernelError) as failure:
-            error = _first_error(notebook) or f"{type(failure).__name__}: {failure}"
+        except CellExecutionError as failure:
+            error = f"cell {executed[-1]}: {failure.ename}: {failure.evalue}"
+        except CellTimeoutError:
+            error = f"cell {executed[-1]}: still running after {limit} s"
+        except DeadKernelError:
+            error = f"cell {executed[-1]}: the kernel died, perhaps out of memory"
     _write(notebook, path if save and not error else BUILD_DIR / "notebooks" / path.name)
     return ChapterRun(path.stem, time.perf_counter() - started, error)
 
@@ -123,20 +131,18 @@ def _kernel_config(sockets: str) -> Config:
     return config
 
 
-def _first_error(notebook: nbformat.NotebookNode) -> str:
-    """``cell ID: error`` of the first cell that failed."""
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            if output.output_type == "error":
-                return f"cell {cell.id}: {output.ename}: {output.evalue}"
-    return ""
-
-
 def _write(notebook: nbformat.NotebookNode, path: Path) -> None:
     # Python's version differs between machines and is nothing that a diff should show.
     notebook.metadata["language_info"] = {"name": "python"}
     with replacing(path) as temporary:
         nbformat.write(notebook, temporary)
+
+
+def _record(chapter: str) -> None:
+    """Copy a chapter's claims to ``data/results``; a chapter without claims has nothing to keep."""
+    if _claims_file(chapter).exists():
+        with replacing(DATA_DIR / "results" / f"{chapter}.json") as temporary:
+            shutil.copyfile(_claims_file(chapter), temporary)
 
 
 def _claims_file(chapter: str) -> Path:

@@ -25,7 +25,8 @@ PACKAGES = (
 
 def examine() -> int:
     """Print the report; 1 when something that the course needs is missing or damaged, else 0."""
-    print(f"tlcourse {__version__} · Python {platform.python_version()} · {platform.platform()}")
+    system = f"{platform.system()} {platform.machine()}"
+    print(f"tlcourse {__version__} · Python {platform.python_version()} · {system}")
     for package in PACKAGES:
         print(f"  {package:<12} {_version(package)}")
     problems = _check("torch and torchvision fit together", _import_torch)
@@ -34,7 +35,7 @@ def examine() -> int:
     problems += _check("weights of efficientnet_lite0", _weights)
     for name in ("cutouts", "elpv", "digits", "rendered_digits"):
         problems += _check(f"data set {name}", lambda name=name: _dataset(name))
-    _optional()
+    problems += _check("optional data sets", _optional)
     print("all that the course needs is here" if not problems else f"{problems} to mend, see above")
     return int(problems > 0)
 
@@ -109,9 +110,10 @@ def _verify_package(package: str) -> None:
             )
 
 
-def _optional() -> None:
+def _optional() -> str:
     from tlcourse.datasets import OFFLINE, DatasetError, available, load_dataset
 
+    lines = []
     for name in available():
         if name in OFFLINE:
             continue
@@ -119,4 +121,5 @@ def _optional() -> None:
             found = f"{len(load_dataset(name)):,} images"
         except DatasetError:
             found = f"not here, and not needed; load_dataset({name!r}, download=True) fetches it"
-        print(f"· optional data set {name}: {found}")
+        lines.append(f"\n  {name}: {found}")
+    return "".join(lines)

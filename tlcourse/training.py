@@ -28,7 +28,7 @@ def cosine(optimizer: Optimizer, total_steps: int) -> LRScheduler:
 def fit(
     model: nn.Module,
     train: Data,
-    validation: Data,
+    validation: Data | None,
     optimizer: Optimizer,
     *,
     epochs: int,
@@ -41,19 +41,25 @@ def fit(
 ) -> pd.DataFrame:
     """Train with cross-entropy and leave the model with the weights that did best on validation.
 
+    Best is the highest accuracy, then the lowest loss; without ``validation`` (None) nothing is
+    chosen and the last weights stay.
+
     ``train`` and ``validation`` are (inputs, labels): uint8 images (N, 3, H, W) for a backbone, or
     cached features for a part of it; labels int64 (N,). ``augment`` is applied to each training
-    image anew. Training stops early after ``patience`` epochs without a better validation score
-    (accuracy, then loss). With a ``checkpoint`` every finished epoch is kept in that file; called
+    image anew. Training stops early after ``patience`` epochs without a better validation result.
+    With a ``checkpoint`` every finished epoch is kept in that file; called
     again, ``fit`` goes on from there and ends with the same weights as without the interruption.
     On a GPU the forward pass runs in mixed precision. Seeds the global generators.
 
-    Returns one row an epoch: epoch, lr, train_loss, train_accuracy, validation_loss,
-    validation_accuracy, seconds, and best, which is True where the kept weights come from.
-    Raises ValueError for inputs and labels that do not fit the model, for augmentation of cached
-    features and for a checkpoint of another run; FloatingPointError when the loss is not finite.
+    Returns one row an epoch: epoch, lr, train_loss, train_accuracy, validation_loss and
+    validation_accuracy where there is validation, seconds, and best, which is True where the kept
+    weights come from. Raises ValueError for inputs and labels that do not fit the model, for
+    augmentation of cached features, for patience without validation and for a checkpoint of
+    another run; FloatingPointError when the loss is not finite.
     """
     _check_data(model, train, validation, augment)
+    if patience is not None and validation is None:
+        raise ValueError("patience needs validation data: without them nothing can get worse")
     inputs, labels = train
     model.to(device(), memory_format=torch.channels_last)
     num_batches = -(-len(inputs) // batch_size)
@@ -64,7 +70,7 @@ def fit(
         "schedule": schedule.__name__,
         "augment": repr(augment),
         "optimizer": repr(optimizer),
-        "data": hash_tensors(dict(enumerate((*train, *validation)))),
+        "data": hash_tensors(dict(enumerate((*train, *(validation or ()))))),
     }
     run = _Run(model, optimizer, schedule(optimizer, epochs * num_batches), settings)
     run.resume(checkpoint)
@@ -97,19 +103,15 @@ def fit(
                 f"the training loss is {losses} in epoch {epoch} at learning rate {lr:g}; "
                 "a lower rate or normalised inputs usually cure it"
             )
-        validation_loss, validation_accuracy = evaluate(model, *validation)
-        run.finish_epoch(
-            {
-                "epoch": epoch,
-                "lr": lr,
-                "train_loss": losses / len(inputs),
-                "train_accuracy": hits / len(inputs),
-                "validation_loss": validation_loss,
-                "validation_accuracy": validation_accuracy,
-                "seconds": time.perf_counter() - started,
-            },
-            checkpoint,
-        )
+        row = {
+            "epoch": epoch,
+            "lr": lr,
+            "train_loss": losses / len(inputs),
+            "train_accuracy": hits / len(inputs),
+        }
+        if validation is not None:
+            row["validation_loss"], row["validation_accuracy"] = evaluate(model, *validation)
+        run.finish_epoch({**row, "seconds": time.perf_counter() - started}, checkpoint)
     return run.finish()
 
 
@@ -154,7 +156,7 @@ class _Run:
 
     def finish_epoch(self, row: dict[str, float], checkpoint: Path | None) -> None:
         self.history.append(row)
-        if self.best_epoch < 0 or _score(row) > _score(self.history[self.best_epoch]):
+        if self.best_epoch < 0 or _is_better(row, self.history[self.best_epoch]):
             self.best_epoch = len(self.history) - 1
             self.best_weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         if checkpoint is not None:
@@ -204,13 +206,19 @@ class _Run:
         }
 
 
-def _score(row: dict[str, float]) -> tuple[float, float]:
-    return row["validation_accuracy"], -row["validation_loss"]
+def _is_better(row: dict[str, float], best: dict[str, float]) -> bool:
+    if "validation_loss" not in row:
+        return True
+    new, old = ((r["validation_accuracy"], -r["validation_loss"]) for r in (row, best))
+    return new > old
 
 
-def _check_data(model: nn.Module, train: Data, validation: Data, augment: nn.Module | None) -> None:
+def _check_data(
+    model: nn.Module, train: Data, validation: Data | None, augment: nn.Module | None
+) -> None:
     """Find what would fail in the middle of training before it starts."""
-    for name, (inputs, labels) in {"train": train, "validation": validation}.items():
+    parts = {"train": train} if validation is None else {"train": train, "validation": validation}
+    for name, (inputs, labels) in parts.items():
         if len(inputs) != len(labels) or len(inputs) == 0:
             raise ValueError(
                 f"{name} data: {len(inputs)} inputs and {len(labels)} labels; "

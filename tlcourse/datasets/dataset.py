@@ -76,7 +76,9 @@ class ImageDataset:
         return len(self.class_names)
 
     def indices(self, split: str) -> np.ndarray:
-        """Indices of a split; raises DatasetError that lists the splits for an unknown one."""
+        """Indices of a split, or of ``all`` images; raises DatasetError for an unknown split."""
+        if split == "all":
+            return np.arange(len(self))
         if split not in self.splits:
             raise DatasetError(f"no split {split!r}; splits are {', '.join(self.splits)}")
         return self.splits[split]
@@ -98,12 +100,12 @@ class ImageDataset:
         resize_size: int | None = None,
         interpolation: str = "bicubic",
     ) -> tuple[Tensor, Tensor]:
-        """A split decoded and resized: uint8 (n, 3, image_size, image_size) and int64 (n,).
+        """Images of a split, uint8 (n, 3, image_size, image_size); labels, int64 (n,).
 
         The shorter side is resized to ``resize_size`` pixels (None: to ``image_size``) and the
         centre is cut out, as torchvision does for evaluation; grey images are repeated three
-        times. Raises DatasetError for a ``resize_size`` smaller than ``image_size`` and for an
-        ``interpolation`` that PIL does not name.
+        times. The split ``all`` is every image. Raises DatasetError for a ``resize_size`` smaller
+        than ``image_size`` and for an ``interpolation`` that PIL does not name.
         """
         shorter = resize_size or image_size
         if not 1 <= image_size <= shorter:
