@@ -5,9 +5,10 @@ import os
 import shutil
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,10 @@ class ChapterRun:
 def run_course(chapters: Sequence[str], *, save: bool = False, record: bool = False) -> int:
     """Execute chapters (all if none is named), print both tables, return 0 if all passed.
 
-    Executed copies go to ``_build/notebooks``; ``save`` puts those that passed in place of the
-    committed ones, ``record`` keeps their claims in ``data/results``. Raises SystemExit for a
-    chapter that does not exist, and for saving or recording in the wrong profile.
+    Executed copies go to ``_build/notebooks``; ``save`` puts those that passed, and their
+    solutions, in place of the committed ones, ``record`` keeps their claims in ``data/results``.
+    Raises SystemExit for a chapter that does not exist, and for saving or recording in the wrong
+    profile.
     """
     if record and profile() != "full":
         raise SystemExit("only full runs are recorded; add --profile full")
@@ -48,7 +50,10 @@ def run_course(chapters: Sequence[str], *, save: bool = False, record: bool = Fa
     runs = []
     for path in find_chapters(chapters):
         print(f"{path.stem} …", end=" ", flush=True)
+        _claims_file(path.stem).unlink(missing_ok=True)
         run = _run_chapter(path, save)
+        if save and (solutions := path.parent / "solutions" / path.name).exists():
+            run = replace(run, error=run.error or _run_chapter(solutions, save).error)
         print(f"{run.seconds:.0f} s" + (f"  FAILED {run.error}" if run.error else ""), flush=True)
         if record and not run.error:
             _record(run.chapter)
@@ -87,13 +92,17 @@ def print_claims() -> int:
         return 0
     headers = ["claim", "statement", "source", "measured", "ch.", "verdict"]
     room = max(shutil.get_terminal_size((160, 24)).columns, 120) - 50
-    widths = [22, room * 3 // 5, room // 5, room // 5, None, None]
-    print("\n" + tabulate(rows, headers=headers, tablefmt="simple", maxcolwidths=widths))
+    widths = [22, room * 3 // 5, room // 5, room // 5, 3, 10]
+    # Wrapped here: tabulate's own wrapping takes "1,280" for a whole number and fails.
+    wrapped = [
+        [textwrap.fill(cell, width) for cell, width in zip(row, widths, strict=True)]
+        for row in rows
+    ]
+    print("\n" + tabulate(wrapped, headers=headers, disable_numparse=True))
     return 0
 
 
 def _run_chapter(path: Path, save: bool) -> ChapterRun:
-    _claims_file(path.stem).unlink(missing_ok=True)
     notebook = nbformat.read(path, as_version=4)
     started = time.perf_counter()
     error = ""

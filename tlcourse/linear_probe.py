@@ -55,7 +55,7 @@ def probe_features(
         seed_everything(seed)
         head = nn.Linear(features.shape[1], dataset.num_classes)
         optimizer = torch.optim.AdamW(head.parameters(), lr=lr, weight_decay=0.01)
-        fit(head, train, None, optimizer, epochs=epochs, seed=seed)
+        fit(head, train, None, optimizer, epochs=epochs, seed=seed, batch_size=128)
         return head
 
     scores = {
