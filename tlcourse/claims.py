@@ -149,8 +149,8 @@ def claim_difference(
 
     The verdict comes from Student's 95 % interval of the mean difference: confirmed when it lies
     above zero, refuted when it lies below, undecided when it holds zero: these runs cannot tell.
-    ``says`` is the verdict in the chapter's text. Raises ClaimFailed when this run gives another,
-    and ValueError for fewer than three runs.
+    ``says`` is the verdict in the chapter's text, or ``not confirmed`` for any but that. Raises
+    ClaimFailed when this run gives another, and ValueError for fewer than three runs.
     """
     if len(differences) < 3:
         raise ValueError(
@@ -168,7 +168,7 @@ def _record(record: Claim, *, says: str) -> None:
     """Keep and print a claim; raise ClaimFailed when its verdict is not what the text says."""
     if _chapter is None:
         raise RuntimeError('call start_chapter("NN_topic") in the first cell of the chapter')
-    holds = record.verdict == says
+    holds = record.verdict in {"not confirmed": ("refuted", "undecided")}.get(says, (says,))
     _claims[record.id] = record if holds else replace(record, verdict="failed")
     _write()
     if not holds:

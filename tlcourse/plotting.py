@@ -10,6 +10,7 @@ import pandas as pd
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 # Okabe & Ito 2008; the yellow is left out, it is too faint for lines on white
@@ -71,7 +72,8 @@ def learning_curves(
         values = np.stack([run[column].to_numpy() for run in runs])
         epochs = np.arange(1, values.shape[1] + 1)
         (line,) = axis.plot(epochs, values.mean(0), marker=marker, markersize=4, label=name)
-        axis.fill_between(epochs, values.min(0), values.max(0), color=line.get_color(), alpha=0.15)
+        axis.fill_between(epochs, values.min(0), values.max(0), color=line.get_color(), alpha=0.1)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(xlabel="epoch", **labels)
 
 
@@ -82,8 +84,8 @@ def runs_and_means(axis: Axes, values: Mapping[str, Sequence[float]], **labels: 
         color = PALETTE[row % len(PALETTE)]
         axis.plot(runs, [row] * len(runs), "o", color=color, alpha=0.6, markersize=6)
         axis.plot([mean, mean], [row - 0.3, row + 0.3], color=color, linewidth=3)
-        axis.text(mean, row - 0.32, f"{mean:.3g}", ha="center", va="bottom", fontsize=8)
+        axis.text(mean, row - 0.32, f"{mean:.2f}", ha="center", va="bottom", fontsize=8)
     axis.set_yticks(range(len(values)), list(values))
-    axis.invert_yaxis()
+    axis.set_ylim(len(values) - 0.5, -0.75)  # the first name on top
     axis.grid(axis="y", visible=False)
     axis.set(**labels)
