@@ -1,5 +1,6 @@
 """Run the chapters from the shell: each in a fresh kernel, without a network, then the claims."""
 
+import base64
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from tlcourse.runtime import BUILD_DIR, DATA_DIR, REPO_DIR, profile
 
 NOTEBOOKS_DIR = REPO_DIR / "notebooks"
 CLAIMS_DIR = BUILD_DIR / "claims"
+README_PICTURE = ("00_start_here", "guesses", REPO_DIR / "docs" / "first_look.png")
 CELL_TIMEOUT = {"quick": 300, "full": 7200}  # seconds
 
 
@@ -127,7 +129,10 @@ def _run_chapter(path: Path, save: bool) -> ChapterRun:
             error = f"cell {executed[-1]}: still running after {limit} s"
         except DeadKernelError:
             error = f"cell {executed[-1]}: the kernel died, perhaps out of memory"
-    _write(notebook, path if save and not error else BUILD_DIR / "notebooks" / path.name)
+    saved = save and not error
+    _write(notebook, path if saved else BUILD_DIR / "notebooks" / path.name)
+    if saved and path.stem == README_PICTURE[0]:
+        _save_readme_picture(notebook)
     return ChapterRun(path.stem, time.perf_counter() - started, error)
 
 
@@ -145,6 +150,14 @@ def _write(notebook: nbformat.NotebookNode, path: Path) -> None:
     notebook.metadata["language_info"] = {"name": "python"}
     with replacing(path) as temporary:
         nbformat.write(notebook, temporary)
+
+
+def _save_readme_picture(notebook: nbformat.NotebookNode) -> None:
+    _, cell_id, picture = README_PICTURE
+    for cell in notebook.cells:
+        if cell.id == cell_id:
+            with replacing(picture) as temporary:
+                temporary.write_bytes(base64.b64decode(cell.outputs[0].data["image/png"]))
 
 
 def _record(chapter: str) -> None:

@@ -1,0 +1,73 @@
+"""Figures as the notebook file keeps them, and what their axes show."""
+
+import base64
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import ImageColor
+
+from tlcourse import plotting
+from tlcourse.plotting import PALETTE, image_grid, learning_curves, runs_and_means, show
+
+
+def test_a_figure_is_shown_once_as_png_with_its_text(monkeypatch):
+    shown = []
+    monkeypatch.setattr(plotting, "display", lambda data, **kw: shown.append((data, kw)))
+    figure, _ = plt.subplots()
+    show(figure, "An empty plot.")
+    ((data, options),) = shown
+    assert data["image/png"].startswith(b"\x89PNG") or base64.b64decode(data["image/png"])
+    assert data["text/plain"] == "An empty plot."
+    assert options["metadata"]["image/png"]["alt"] == "An empty plot."
+    assert not plt.fignum_exists(figure.number)
+
+
+def test_a_figure_without_alternative_text_is_refused():
+    figure, _ = plt.subplots()
+    with pytest.raises(ValueError, match="say in a sentence"):
+        show(figure, " ")
+    plt.close(figure)
+
+
+def test_colours_differ_in_luminance_or_blueness():
+    """What red–green blind readers still tell apart: brightness and blue against yellow."""
+    seen = []
+    for color in PALETTE:
+        r, g, b = (channel / 255 for channel in ImageColor.getrgb(color))
+        seen.append((0.2126 * r + 0.7152 * g + 0.0722 * b, b - (r + g) / 2))
+    distances = [np.hypot(a[0] - c[0], a[1] - c[1]) for i, a in enumerate(seen) for c in seen[:i]]
+    assert min(distances) > 0.1
+
+
+def test_image_grid_has_a_place_for_each_image():
+    images = torch.zeros(5, 3, 8, 8, dtype=torch.uint8)
+    figure = image_grid(images, list("abcde"), columns=2, title="five")
+    titles = [axis.get_title(loc="center") for axis in figure.axes]
+    assert titles == ["a", "b", "c", "d", "e", ""]
+    assert sum(len(axis.images) for axis in figure.axes) == 5
+    plt.close(figure)
+
+
+def test_curves_are_means_in_a_band_of_all_runs():
+    runs = [pd.DataFrame({"loss": [3.0, 1.0]}), pd.DataFrame({"loss": [5.0, 2.0]})]
+    figure, axis = plt.subplots()
+    learning_curves(axis, {"a": runs}, "loss", ylabel="nats")
+    (line,) = axis.lines
+    assert list(line.get_xdata()) == [1, 2] and list(line.get_ydata()) == [4.0, 1.5]
+    heights = axis.collections[0].get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (1, 5)
+    plt.close(figure)
+
+
+def test_the_first_name_is_on_top_on_shared_axes_too():
+    figure, axes = plt.subplots(1, 2, sharey=True)
+    for axis in axes:
+        runs_and_means(axis, {"first": [0.1, 0.3], "second": [0.5, 0.6]})
+        low, high = axis.get_ylim()
+        assert low > high
+        assert [text.get_text() for text in axis.texts] == ["0.20", "0.55"]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["first", "second"]
+    plt.close(figure)
