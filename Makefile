@@ -5,13 +5,14 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help lab course test notebooks doctor clean
+.PHONY: help lab course test notebooks bench doctor clean
 
 help:
 	@echo "make lab        open the course in JupyterLab"
 	@echo "make course     run all chapters and print the table of claims (PROFILE=quick or full)"
 	@echo "make test       lint, unit tests, then all notebooks"
 	@echo "make notebooks  run the chapters again and save them as they are committed"
+	@echo "make bench      ratios of running times, side by side"
 	@echo "make doctor     versions, device, data and weights: what is there and what is not"
 	@echo "make clean      remove what was built, but keep .venv"
 
@@ -23,8 +24,11 @@ $(INSTALLED): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[lab,test]"
 	@touch $(INSTALLED)
 
+# JupyterLab would ask its makers for news, updates and extensions; the course stays offline.
 lab: $(INSTALLED)
-	@$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+	@$(BIN)/jupyter lab notebooks/00_start_here.ipynb --LabApp.news_url=None \
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+	  --LabApp.extension_manager=readonly
 
 course: $(INSTALLED)
 	@$(BIN)/python -m tlcourse course --profile $(PROFILE)
@@ -34,6 +38,9 @@ test: $(INSTALLED)
 
 notebooks: $(INSTALLED)
 	@$(BIN)/python -m tlcourse course --save
+
+bench: $(INSTALLED)
+	@$(BIN)/python benchmarks/cached_features.py
 
 doctor: $(INSTALLED)
 	@$(BIN)/python -m tlcourse doctor

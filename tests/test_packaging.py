@@ -103,7 +103,7 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make")
 class TestMake:
-    @pytest.mark.parametrize("target", ["lab", "course", "test", "notebooks", "doctor"])
+    @pytest.mark.parametrize("target", ["lab", "course", "test", "notebooks", "bench", "doctor"])
     def test_only_the_first_target_installs(self, checkout: Path, target: str):
         assert re.search(r"pip install.*\[lab,test\]", make(checkout, "-n", target).stdout)
         (checkout / ".venv").mkdir()

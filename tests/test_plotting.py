@@ -1,7 +1,5 @@
 """Figures as the notebook file keeps them, and what their axes show."""
 
-import base64
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -13,14 +11,14 @@ from tlcourse import plotting
 from tlcourse.plotting import PALETTE, image_grid, learning_curves, runs_and_means, show
 
 
-def test_a_figure_is_shown_once_as_png_with_its_text(monkeypatch):
+def test_a_figure_is_shown_as_png_with_its_text_beside_and_below(monkeypatch):
     shown = []
-    monkeypatch.setattr(plotting, "display", lambda data, **kw: shown.append((data, kw)))
+    monkeypatch.setattr(plotting, "display", lambda data, **options: shown.append((data, options)))
     figure, _ = plt.subplots()
     show(figure, "An empty plot.")
-    ((data, options),) = shown
-    assert data["image/png"].startswith(b"\x89PNG") or base64.b64decode(data["image/png"])
-    assert data["text/plain"] == "An empty plot."
+    (picture, options), (caption, _) = shown
+    assert picture["image/png"].startswith(b"\x89PNG")
+    assert picture["text/plain"] == caption["text/plain"] == "An empty plot."
     assert options["metadata"]["image/png"]["alt"] == "An empty plot."
     assert not plt.fignum_exists(figure.number)
 

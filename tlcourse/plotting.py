@@ -35,7 +35,7 @@ plt.rcParams.update(
 
 
 def show(figure: Figure, alt: str) -> None:
-    """Display a figure with its alternative text, and close it.
+    """Display a figure with its alternative text, also as a caption, and close it.
 
     Raises ValueError for an empty text: a reader who cannot see the figure would get nothing.
     """
@@ -49,6 +49,8 @@ def show(figure: Figure, alt: str) -> None:
         metadata={"image/png": {"alt": alt}},
         raw=True,
     )
+    # JupyterLab ignores the alternative text, so it also stands below as a caption, for everyone.
+    display({"text/markdown": f"*{alt}*", "text/plain": alt}, raw=True)
 
 
 def image_grid(images: Tensor, titles: Sequence[str], *, columns: int, title: str) -> Figure:
