@@ -11,7 +11,7 @@ from torch import Tensor
 from tlcourse.backbones import Backbone
 from tlcourse.files import replacing
 from tlcourse.hashing import hash_tensors
-from tlcourse.runtime import device, progress
+from tlcourse.runtime import device, mixed_precision, progress
 
 
 def extract_features(
@@ -25,10 +25,10 @@ def extract_features(
     """The output of stage ``up_to`` for every image, on the CPU, computed in eval mode.
 
     ``images`` is uint8 (N, 3, H, W). With a ``cache`` (a dict in memory or a ``DiskCache``) the
-    work is done only once for the same weights, preprocessing, stage and images: all of them make
-    up the key, so what was computed from others is never returned. The images must be the plain
-    ones: features of augmented images would repeat the same augmentation in every epoch.
-    Raises ValueError for images that are not uint8.
+    work is done only once for the same weights, preprocessing, stage, images and kind of device:
+    they make up the key, so what was computed from others is never returned. The images must be
+    the plain ones: features of augmented images would repeat the same augmentation in every
+    epoch. Raises ValueError for images that are not uint8.
     """
     if images.dtype != torch.uint8:
         raise ValueError(
@@ -44,13 +44,14 @@ def extract_features(
 
 
 def cache_key(backbone: Backbone, images: Tensor, up_to: str) -> str:
-    """SHA-256 over the weights and buffers up to the stage, the preprocessing and the images."""
+    """SHA-256 of weights and buffers up to the stage, preprocessing, images and kind of device."""
     tensors = {
         f"{stage}.{name}": tensor
         for stage in backbone.stage_names[: backbone.stage_index(up_to) + 1]
         for name, tensor in backbone.get_submodule(stage).state_dict().items()
     }
-    header = repr((backbone.name, backbone.preprocessing, up_to))
+    # A GPU computes in mixed precision, so its features are not quite the CPU's.
+    header = repr((backbone.name, backbone.preprocessing, up_to, device().type))
     return hash_tensors({**tensors, "images": images}, header=header)
 
 
@@ -91,9 +92,9 @@ def _run(backbone: Backbone, images: Tensor, up_to: str, batch_size: int) -> Ten
     # Moved before inference mode begins: parameters made inside it could never train again.
     backbone.eval().to(device(), memory_format=torch.channels_last)
     batches = images.split(batch_size)
-    with torch.inference_mode():
+    with torch.inference_mode(), mixed_precision():
         outputs = [
-            backbone.features(batch.to(device()), up_to=up_to).cpu()
+            backbone.features(batch.to(device()), up_to=up_to).float().cpu()
             for batch in progress(batches, desc="features", total=len(batches))
         ]
     backbone.train(was_training)

@@ -36,6 +36,14 @@ def device() -> torch.device:
     return torch.device("cpu")
 
 
+def mixed_precision() -> torch.autocast:
+    """A context in which a GPU computes in float16 where that is safe; on the CPU it does nothing.
+
+    Training, evaluation and cached features all use it, so that they give the same numbers.
+    """
+    return torch.autocast(device().type, torch.float16, enabled=device().type == "cuda")
+
+
 def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and torch's global generators.
 

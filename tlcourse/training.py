@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from tlcourse.files import replacing
 from tlcourse.hashing import hash_tensors
-from tlcourse.runtime import device, progress, seed_everything
+from tlcourse.runtime import device, mixed_precision, progress, seed_everything
 
 Data = tuple[Tensor, Tensor]
 Schedule = Callable[[Optimizer, int], LRScheduler]
@@ -49,7 +49,7 @@ def fit(
     image anew. Training stops early after ``patience`` epochs without a better validation result.
     With a ``checkpoint`` every finished epoch is kept in that file; called
     again, ``fit`` goes on from there and ends with the same weights as without the interruption.
-    On a GPU the forward pass runs in mixed precision. Seeds the global generators.
+    On a GPU it runs in mixed precision. Seeds the global generators.
 
     Returns one row an epoch: epoch, lr, train_loss, train_accuracy, validation_loss and
     validation_accuracy where there is validation, seconds, and best, which is True where the kept
@@ -88,7 +88,7 @@ def fit(
             x, y = inputs[batch], labels[batch].to(device())
             if augment is not None:
                 x = torch.stack([augment(image) for image in x])
-            with torch.autocast(device().type, torch.float16, enabled=run.scaler.is_enabled()):
+            with mixed_precision():
                 logits = model(x.to(device()))
                 loss = cross_entropy(logits, y)
             optimizer.zero_grad()
@@ -119,8 +119,8 @@ def predict(model: nn.Module, inputs: Tensor, *, batch_size: int = 32) -> Tensor
     """Logits (N, C) on the CPU, in eval mode; the model's mode is put back."""
     was_training = model.training
     model.eval().to(device())
-    with torch.inference_mode():
-        logits = [model(batch.to(device())).cpu() for batch in inputs.split(batch_size)]
+    with torch.inference_mode(), mixed_precision():
+        logits = [model(batch.to(device())).float().cpu() for batch in inputs.split(batch_size)]
     model.train(was_training)
     return torch.cat(logits)
 
