@@ -1,0 +1,44 @@
+"""The landmark networks, each written from scratch in a file of its own, by name."""
+
+import difflib
+from collections.abc import Callable
+from functools import partial
+
+from tlcourse.architectures import resnet, vgg
+from tlcourse.architectures.alexnet import alexnet
+from tlcourse.architectures.layers import Network
+
+_BLOCKS = {
+    name: resnet.BasicBlock if name in ("resnet18", "resnet34") else resnet.Bottleneck
+    for name in resnet.DEPTHS
+}
+_BUILDERS: dict[str, Callable[..., Network]] = {
+    "alexnet": alexnet,
+    **{
+        name + suffix: partial(vgg.vgg, depths, batch_norm=bool(suffix))
+        for name, depths in vgg.DEPTHS.items()
+        for suffix in ("", "_bn")
+    },
+    **{
+        name: partial(resnet.resnet, _BLOCKS[name], depths)
+        for name, depths in resnet.DEPTHS.items()
+    },
+    **{
+        f"se{name}": partial(resnet.resnet, _BLOCKS[name], resnet.DEPTHS[name], se=True)
+        for name in ("resnet18", "resnet50")
+    },
+}
+
+
+def available() -> tuple[str, ...]:
+    """Names that ``create`` takes."""
+    return tuple(_BUILDERS)
+
+
+def create(name: str, *, num_classes: int = 1000, in_channels: int = 3) -> Network:
+    """A randomly initialised network by name; raises ValueError for an unknown one."""
+    if name not in _BUILDERS:
+        near = difflib.get_close_matches(name, _BUILDERS, n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"no architecture {name!r}; there are {', '.join(_BUILDERS)}{hint}")
+    return _BUILDERS[name](num_classes=num_classes, in_channels=in_channels)

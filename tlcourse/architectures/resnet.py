@@ -1,0 +1,124 @@
+"""ResNet (He et al. 2016): blocks that add to what they get; SE-ResNet (Hu et al. 2018).
+
+The version of torchvision: stride in the 3 × 3 convolution of a bottleneck (Goyal et al. 2017).
+"""
+
+from torch import Tensor, nn
+
+from tlcourse.architectures.layers import Network, named
+from tlcourse.architectures.squeeze_excitation import SqueezeExcitation
+
+DEPTHS = {  # table 1 of the paper
+    "resnet18": (2, 2, 2, 2),
+    "resnet34": (3, 4, 6, 3),
+    "resnet50": (3, 4, 6, 3),
+    "resnet101": (3, 4, 23, 3),
+    "resnet152": (3, 8, 36, 3),
+}
+# Our names → torchvision's, which timm shares (and calls squeeze-and-excitation se, too).
+TORCHVISION_NAMES = (
+    (r"^stem\.conv", "conv1"),
+    (r"^stem\.norm", "bn1"),
+    (r"^stage(\d)", r"layer\1"),
+    (r"\.norm(\d)", r".bn\1"),
+    (r"\.shortcut\.conv", ".downsample.0"),
+    (r"\.shortcut\.norm", ".downsample.1"),
+    (r"^head", "fc"),
+)
+
+
+class BasicBlock(nn.Module):
+    """Two 3 × 3 convolutions beside a shortcut; gives ``width`` channels."""
+
+    expansion = 1
+
+    def __init__(self, before: int, width: int, stride: int, se: bool) -> None:
+        super().__init__()
+        self.conv1 = _conv3x3(before, width, stride)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv3x3(width, width)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.se = SqueezeExcitation(width) if se else nn.Identity()
+        self.shortcut = _shortcut(before, width, stride)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.relu(self.norm1(self.conv1(x)))
+        residual = self.se(self.norm2(self.conv2(residual)))
+        return self.relu(residual + self.shortcut(x))
+
+
+class Bottleneck(nn.Module):
+    """1 × 1 down, 3 × 3, 1 × 1 up, beside a shortcut; gives 4 · width channels."""
+
+    expansion = 4
+
+    def __init__(self, before: int, width: int, stride: int, se: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, width, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv3x3(width, width, stride)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        self.norm3 = nn.BatchNorm2d(4 * width)
+        self.se = SqueezeExcitation(4 * width) if se else nn.Identity()
+        self.shortcut = _shortcut(before, 4 * width, stride)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.relu(self.norm1(self.conv1(x)))
+        residual = self.relu(self.norm2(self.conv2(residual)))
+        residual = self.se(self.norm3(self.conv3(residual)))
+        return self.relu(residual + self.shortcut(x))
+
+
+def resnet(
+    block: type[BasicBlock] | type[Bottleneck],
+    depths: tuple[int, int, int, int],
+    *,
+    se: bool = False,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+) -> Network:
+    """A stem of stride 4, four stages of blocks, global average pooling and a linear head."""
+    stages: dict[str, nn.Module] = {}
+    before = 64
+    for k, depth in enumerate(depths):
+        width = 64 * 2**k
+        strides = [1 if k == 0 else 2] + [1] * (depth - 1)
+        blocks = []
+        for stride in strides:
+            blocks.append(block(before, width, stride, se))
+            before = width * block.expansion
+        stages[f"stage{k + 1}"] = nn.Sequential(*blocks)
+    network = Network(
+        in_channels=in_channels,
+        min_size=32,
+        stem=named(
+            conv=nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False),
+            norm=nn.BatchNorm2d(64),
+            relu=nn.ReLU(inplace=True),
+            pool=nn.MaxPool2d(3, stride=2, padding=1),
+        ),
+        **stages,
+        neck=named(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten()),
+        head=nn.Linear(before, num_classes),
+    )
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return network
+
+
+def _conv3x3(before: int, after: int, stride: int = 1) -> nn.Conv2d:
+    # Without a bias: the BatchNorm behind it would take it away.
+    return nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
+
+
+def _shortcut(before: int, after: int, stride: int) -> nn.Module:
+    """The identity where shapes agree, else a 1 × 1 convolution (option B of the paper)."""
+    if before == after and stride == 1:
+        return nn.Identity()
+    return named(
+        conv=nn.Conv2d(before, after, 1, stride=stride, bias=False), norm=nn.BatchNorm2d(after)
+    )
