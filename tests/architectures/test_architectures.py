@@ -6,23 +6,44 @@ import torch
 import torchvision
 from torch import nn
 
-from tlcourse.architectures import available, create, resnet, vgg
-from tlcourse.architectures.alexnet import TORCHVISION_NAMES as ALEXNET_NAMES
+from tlcourse.architectures import (
+    alexnet,
+    available,
+    convnext,
+    create,
+    densenet,
+    efficientnet,
+    mobilenet,
+    resnet,
+    vgg,
+    vision_transformer,
+)
 from tlcourse.architectures.layers import load_renamed
 from tlcourse.architectures.squeeze_excitation import SqueezeExcitation
 
-NAME_RULES = {"alexnet": ALEXNET_NAMES}
+NAME_RULES = {
+    "alexnet": alexnet.TORCHVISION_NAMES,
+    "densenet121": densenet.TORCHVISION_NAMES,
+    "mobilenet_v2": mobilenet.V2_TORCHVISION_NAMES,
+    "mobilenet_v3_small": mobilenet.v3_small_torchvision_names(),
+    "efficientnet_b0": efficientnet.torchvision_names(),
+    "efficientnet_lite0": efficientnet.timm_names(),
+    "convnext_tiny": convnext.TORCHVISION_NAMES,
+    "vit_b_16": vision_transformer.TORCHVISION_NAMES,
+    "vit_tiny_patch16_224": vision_transformer.TIMM_NAMES,
+}
 for _name, _depths in vgg.DEPTHS.items():
     NAME_RULES[_name] = vgg.torchvision_names(_depths, batch_norm=False)
     NAME_RULES[f"{_name}_bn"] = vgg.torchvision_names(_depths, batch_norm=True)
 for _name in available():
     if "resnet" in _name:
         NAME_RULES[_name] = resnet.TORCHVISION_NAMES
+FROM_TIMM = ("seresnet18", "seresnet50", "efficientnet_lite0", "vit_tiny_patch16_224")
 
 
 def reference(name: str, **options: int) -> nn.Module:
     """The library's network of that name."""
-    library = timm.create_model if name.startswith("se") else torchvision.models.get_model
+    library = timm.create_model if name in FROM_TIMM else torchvision.models.get_model
     return library(name, **options)
 
 
@@ -48,22 +69,27 @@ class TestAgainstTheReference:
             ours, theirs = create(name), reference(name)
         counts = [sum(p.numel() for p in network.parameters()) for network in (ours, theirs)]
         assert counts[0] == counts[1]
-        if not name.startswith("se"):
+        if name not in FROM_TIMM:
             weights = torchvision.models.get_model_weights(name).DEFAULT
             assert counts[0] == weights.meta["num_params"]
 
-    def test_logits_and_gradients(self, name):
+    @pytest.mark.parametrize("size", [64, 96])
+    def test_logits_and_gradients(self, name, size):
+        ours_options, options = {}, {}
+        if name.startswith("vit"):
+            ours_options = {"image_size": size}
+            options = {"img_size" if name in FROM_TIMM else "image_size": size}
         with torch.device("meta"):
-            ours, theirs = create(name, num_classes=10), reference(name, num_classes=10)
+            ours = create(name, num_classes=10, **ours_options)
+            theirs = reference(name, num_classes=10, **options)
         theirs = randomise(theirs.to_empty(device="cpu"))
         ours.to_empty(device="cpu")
         load_renamed(ours, theirs.state_dict(), NAME_RULES[name])
         for training in (False, True):
             ours.train(training)
             theirs.train(training)
-            for size in (64, 96):
-                a, b = (logits_and_gradient(network, size) for network in (ours, theirs))
-                torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+            a, b = (logits_and_gradient(network, size) for network in (ours, theirs))
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
 def logits_and_gradient(network: nn.Module, size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -115,8 +141,48 @@ def test_the_smallest_size_is_the_smallest_that_leaves_a_map(name):
 
 
 def test_squeeze_excitation_is_timms():
-    ours, theirs = SqueezeExcitation(64), timm.layers.SEModule(64, rd_ratio=1 / 16)
+    ours, theirs = SqueezeExcitation(64, hidden=8), timm.layers.SEModule(64, rd_ratio=1 / 16)
     ours.load_state_dict(theirs.state_dict())
     x = torch.randn(2, 64, 5, 7)
     torch.testing.assert_close(ours(x), theirs(x))
     assert ours.gates(x).shape == (2, 64, 1, 1)
+
+
+def test_attention_as_written_is_torchs_fast_path():
+    attention = vision_transformer.MultiHeadSelfAttention(width=24, num_heads=3)
+    x = torch.randn(2, 7, 24)
+    value, weights = vision_transformer.attention(*attention._heads(x))
+    written = attention.out(value.transpose(1, 2).flatten(2))
+    torch.testing.assert_close(attention(x), written)
+    torch.testing.assert_close(attention.weights(x), weights)
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 3, 7))
+
+
+def test_attention_is_torchs_own_layer():
+    ours = vision_transformer.MultiHeadSelfAttention(width=24, num_heads=3)
+    theirs = nn.MultiheadAttention(24, 3, batch_first=True)
+    rules = ((r"^qkv\.", "in_proj_"), (r"^out", "out_proj"))
+    load_renamed(ours, randomise(theirs).state_dict(), rules)
+    x = torch.randn(2, 7, 24)
+    expected, weights = theirs(x, x, x, average_attn_weights=False)
+    torch.testing.assert_close(ours(x), expected)
+    torch.testing.assert_close(ours.weights(x), weights)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_size": 60}, "patches of 16 px do not divide images of 60 px; .* fits is 64 px"),
+        ({"patch_size": 24}, "patches of 24 px do not divide images of 224 px"),
+        ({"width": 100, "num_heads": 3}, "width of 100 cannot be divided among 3 heads"),
+    ],
+)
+def test_a_vision_transformer_whose_sizes_do_not_fit(options, message):
+    with pytest.raises(ValueError, match=message):
+        create("vit_tiny_patch16_224", **options)
+
+
+def test_a_vision_transformer_takes_one_size_only():
+    network = create("vit_tiny_patch16_224", image_size=64)
+    with pytest.raises(ValueError, match="96 × 96 px; this network's positions .* 64 × 64 px"):
+        network(torch.empty(1, 3, 96, 96))

@@ -4,8 +4,16 @@ import difflib
 from collections.abc import Callable
 from functools import partial
 
-from tlcourse.architectures import resnet, vgg
-from tlcourse.architectures.alexnet import alexnet
+from tlcourse.architectures import (
+    alexnet,
+    convnext,
+    densenet,
+    efficientnet,
+    mobilenet,
+    resnet,
+    vgg,
+    vision_transformer,
+)
 from tlcourse.architectures.layers import Network
 
 _BLOCKS = {
@@ -13,7 +21,7 @@ _BLOCKS = {
     for name in resnet.DEPTHS
 }
 _BUILDERS: dict[str, Callable[..., Network]] = {
-    "alexnet": alexnet,
+    "alexnet": alexnet.alexnet,
     **{
         name + suffix: partial(vgg.vgg, depths, batch_norm=bool(suffix))
         for name, depths in vgg.DEPTHS.items()
@@ -27,6 +35,14 @@ _BUILDERS: dict[str, Callable[..., Network]] = {
         f"se{name}": partial(resnet.resnet, _BLOCKS[name], resnet.DEPTHS[name], se=True)
         for name in ("resnet18", "resnet50")
     },
+    "densenet121": densenet.densenet121,
+    "mobilenet_v2": mobilenet.mobilenet_v2,
+    "mobilenet_v3_small": mobilenet.mobilenet_v3_small,
+    "efficientnet_b0": efficientnet.efficientnet_b0,
+    "efficientnet_lite0": efficientnet.efficientnet_lite0,
+    "convnext_tiny": convnext.convnext_tiny,
+    "vit_b_16": partial(vision_transformer.vision_transformer, width=768, num_heads=12),
+    "vit_tiny_patch16_224": partial(vision_transformer.vision_transformer, width=192, num_heads=3),
 }
 
 
@@ -35,10 +51,15 @@ def available() -> tuple[str, ...]:
     return tuple(_BUILDERS)
 
 
-def create(name: str, *, num_classes: int = 1000, in_channels: int = 3) -> Network:
-    """A randomly initialised network by name; raises ValueError for an unknown one."""
+def create(
+    name: str, *, num_classes: int = 1000, in_channels: int = 3, **options: float
+) -> Network:
+    """A randomly initialised network by name; raises ValueError for an unknown one.
+
+    ``options`` are those of the architecture's own function, such as ``dropout`` or ``image_size``.
+    """
     if name not in _BUILDERS:
         near = difflib.get_close_matches(name, _BUILDERS, n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"no architecture {name!r}; there are {', '.join(_BUILDERS)}{hint}")
-    return _BUILDERS[name](num_classes=num_classes, in_channels=in_channels)
+    return _BUILDERS[name](num_classes=num_classes, in_channels=in_channels, **options)

@@ -38,7 +38,7 @@ class BasicBlock(nn.Module):
         self.norm1 = nn.BatchNorm2d(width)
         self.conv2 = _conv3x3(width, width)
         self.norm2 = nn.BatchNorm2d(width)
-        self.se = SqueezeExcitation(width) if se else nn.Identity()
+        self.se = _squeeze_excitation(width) if se else nn.Identity()
         self.shortcut = _shortcut(before, width, stride)
         self.relu = nn.ReLU(inplace=True)
 
@@ -61,7 +61,7 @@ class Bottleneck(nn.Module):
         self.norm2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
         self.norm3 = nn.BatchNorm2d(4 * width)
-        self.se = SqueezeExcitation(4 * width) if se else nn.Identity()
+        self.se = _squeeze_excitation(4 * width) if se else nn.Identity()
         self.shortcut = _shortcut(before, 4 * width, stride)
         self.relu = nn.ReLU(inplace=True)
 
@@ -113,6 +113,12 @@ def resnet(
 def _conv3x3(before: int, after: int, stride: int = 1) -> nn.Conv2d:
     # Without a bias: the BatchNorm behind it would take it away.
     return nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
+
+
+def _squeeze_excitation(channels: int) -> SqueezeExcitation:
+    # The paper's reduction by 16, but never below 8 units, as in timm: that is the first stage
+    # of SE-ResNet-18 only.
+    return SqueezeExcitation(channels, hidden=max(channels // 16, 8))
 
 
 def _shortcut(before: int, after: int, stride: int) -> nn.Module:
