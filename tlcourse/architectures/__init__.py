@@ -11,6 +11,7 @@ from tlcourse.architectures import (
     efficientnet,
     mobilenet,
     resnet,
+    small_resnet,
     vgg,
     vision_transformer,
 )
@@ -41,8 +42,16 @@ _BUILDERS: dict[str, Callable[..., Network]] = {
     "efficientnet_b0": efficientnet.efficientnet_b0,
     "efficientnet_lite0": efficientnet.efficientnet_lite0,
     "convnext_tiny": convnext.convnext_tiny,
+    **{
+        f"{kind}{depth}": partial(small_resnet.small_resnet, depth, kind=kind)
+        for kind in small_resnet.KINDS
+        for depth in small_resnet.DEPTHS
+    },
     "vit_b_16": partial(vision_transformer.vision_transformer, width=768, num_heads=12),
     "vit_tiny_patch16_224": partial(vision_transformer.vision_transformer, width=192, num_heads=3),
+    "vit_tiny_patch4_32": partial(
+        vision_transformer.vision_transformer, width=192, num_heads=3, image_size=32, patch_size=4
+    ),
 }
 
 

@@ -3,6 +3,8 @@
 The version of torchvision: stride in the 3 × 3 convolution of a bottleneck (Goyal et al. 2017).
 """
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from tlcourse.architectures.layers import Network, named
@@ -27,19 +29,24 @@ TORCHVISION_NAMES = (
 )
 
 
+Shortcut = Callable[[int, int, int], nn.Module]  # of channels before, channels after, stride
+
+
 class BasicBlock(nn.Module):
     """Two 3 × 3 convolutions beside a shortcut; gives ``width`` channels."""
 
     expansion = 1
 
-    def __init__(self, before: int, width: int, stride: int, se: bool) -> None:
+    def __init__(
+        self, before: int, width: int, stride: int, se: bool, shortcut: Shortcut | None = None
+    ) -> None:
         super().__init__()
         self.conv1 = _conv3x3(before, width, stride)
         self.norm1 = nn.BatchNorm2d(width)
         self.conv2 = _conv3x3(width, width)
         self.norm2 = nn.BatchNorm2d(width)
         self.se = _squeeze_excitation(width) if se else nn.Identity()
-        self.shortcut = _shortcut(before, width, stride)
+        self.shortcut = (shortcut or projection_shortcut)(before, width, stride)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,7 +69,7 @@ class Bottleneck(nn.Module):
         self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
         self.norm3 = nn.BatchNorm2d(4 * width)
         self.se = _squeeze_excitation(4 * width) if se else nn.Identity()
-        self.shortcut = _shortcut(before, 4 * width, stride)
+        self.shortcut = projection_shortcut(before, 4 * width, stride)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -121,7 +128,7 @@ def _squeeze_excitation(channels: int) -> SqueezeExcitation:
     return SqueezeExcitation(channels, hidden=max(channels // 16, 8))
 
 
-def _shortcut(before: int, after: int, stride: int) -> nn.Module:
+def projection_shortcut(before: int, after: int, stride: int) -> nn.Module:
     """The identity where shapes agree, else a 1 × 1 convolution (option B of the paper)."""
     if before == after and stride == 1:
         return nn.Identity()

@@ -1,0 +1,80 @@
+"""Networks for images of 32 to 64 px (He et al. 2016, section 4.2), with and without shortcuts.
+
+``resnet20`` and its plain twin ``plain20`` have the same layers and the same parameters.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from tlcourse.architectures.layers import Network, named
+from tlcourse.architectures.resnet import BasicBlock
+
+DEPTHS = (20, 32, 44, 56)  # layers with weights: 6 n + 2
+WIDTHS = (16, 32, 64)
+KINDS: tuple["Kind", ...] = ("plain", "resnet", "seresnet")
+Kind = Literal["plain", "resnet", "seresnet"]
+
+
+class PaddedShortcut(nn.Module):
+    """Every second place, and zeros for the new channels: no parameters (option A)."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.new_channels = after - before
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
+
+
+class NoShortcut(nn.Module):
+    """Adds nothing: what makes a plain network of a residual one."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros((), dtype=x.dtype, device=x.device)
+
+
+def small_resnet(depth: int, *, kind: Kind, num_classes: int = 10, in_channels: int = 3) -> Network:
+    """A 3 × 3 stem, three stages of n blocks at strides 1, 2 and 4, pooling, a linear head.
+
+    Raises ValueError for a depth that is not 6 n + 2.
+    """
+    if depth < 8 or (depth - 2) % 6:
+        raise ValueError(f"depth {depth} is not 6 n + 2; near depths are {_near(depth)}")
+    shortcut = NoShortcut if kind == "plain" else PaddedShortcut
+    stages: dict[str, nn.Module] = {}
+    before = WIDTHS[0]
+    for k, width in enumerate(WIDTHS, start=1):
+        blocks = []
+        for number in range((depth - 2) // 6):
+            stride = 2 if k > 1 and number == 0 else 1
+            blocks.append(BasicBlock(before, width, stride, kind == "seresnet", shortcut))
+            before = width
+        stages[f"stage{k}"] = nn.Sequential(*blocks)
+    network = Network(
+        in_channels=in_channels,
+        min_size=8,
+        stem=named(
+            conv=nn.Conv2d(in_channels, WIDTHS[0], 3, padding=1, bias=False),
+            norm=nn.BatchNorm2d(WIDTHS[0]),
+            relu=nn.ReLU(inplace=True),
+        ),
+        **stages,
+        neck=named(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten()),
+        head=nn.Linear(WIDTHS[-1], num_classes),
+    )
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return network
+
+
+def _near(depth: int) -> str:
+    lower = max(8, (depth - 2) // 6 * 6 + 2)
+    return f"{lower} and {lower + 6}"
