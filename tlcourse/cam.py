@@ -1,0 +1,113 @@
+"""Class activation maps: which places of an image speak for a class."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import matplotlib
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+
+def cam(network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+    """What each place of the last map adds to the logit of a class (Zhou et al. 2016).
+
+    For networks that end in global average pooling and a linear head; images (N, C, H, W) and
+    classes int64 (N,) give maps (N, h, w). The mean of a map plus the head's bias *is* the logit.
+    Raises ValueError for a network with another ending, for which ``grad_cam`` is made.
+    """
+    pools = [m for m in network.neck.modules() if type(m).__name__ in _POOLS]
+    if not pools or not isinstance(network.head, nn.Linear):
+        raise ValueError(_NOT_GAP)
+    with _evaluating(network), torch.no_grad():
+        maps, logits = _run(network, images, pools[0], before=True)
+        if maps.ndim != 4 or maps.shape[1] != network.head.in_features:
+            raise ValueError(_NOT_GAP)
+        weights, bias = network.head.weight[classes], network.head.bias[classes]
+        result = torch.einsum("nchw,nc->nhw", maps, weights)
+        scores = logits.gather(1, classes[:, None])[:, 0]
+        if not torch.allclose(result.mean(dim=(1, 2)) + bias, scores, rtol=1e-3, atol=1e-3):
+            raise ValueError(_NOT_GAP)
+    return result
+
+
+def grad_cam(network: nn.Module, images: Tensor, classes: Tensor, *, stage: str) -> Tensor:
+    """Maps of a stage, weighted by the mean gradient of a class's logit (Selvaraju et al. 2017).
+
+    For any network and stage, frozen or not; images (N, C, H, W) and classes int64 (N,) give maps
+    (N, h, w), zero or more. A transformer's tokens are put back on their grid. Raises ValueError
+    for an unknown stage and for one whose output is no map.
+    """
+    stages = dict(network.named_children())
+    if stage not in stages:
+        raise ValueError(f"no stage {stage!r}; stages are {', '.join(stages)}")
+    with _evaluating(network), torch.enable_grad():
+        maps, logits = _run(network, images, stages[stage], before=False)
+        if maps.ndim not in (3, 4):
+            raise ValueError(f"the output of {stage!r} is {tuple(maps.shape)}: no map of places")
+        (gradient,) = torch.autograd.grad(logits.gather(1, classes[:, None]).sum(), maps)
+    maps, gradient = _on_grid(maps.detach()), _on_grid(gradient)
+    weights = gradient.mean(dim=(2, 3))
+    return torch.einsum("nchw,nc->nhw", maps, weights).relu()
+
+
+def overlay(images: Tensor, maps: Tensor, *, opacity: float = 0.5) -> Tensor:
+    """Maps (N, h, w) as colours over uint8 images (N, 3, H, W): dark is low, yellow is high.
+
+    Each map is stretched from its own minimum to its own maximum. Gives uint8 (N, 3, H, W).
+    """
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    scaled = (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny)
+    large = interpolate(scaled[:, None], images.shape[2:], mode="bilinear")[:, 0].cpu().numpy()
+    colours = matplotlib.colormaps["viridis"](large)[..., :3].astype(np.float32)
+    coloured = 255 * torch.from_numpy(colours).permute(0, 3, 1, 2)
+    return ((1 - opacity) * images.cpu() + opacity * coloured).round().to(torch.uint8)
+
+
+_POOLS = ("AdaptiveAvgPool2d", "SelectAdaptivePool2d")
+_NOT_GAP = (
+    "CAM needs a network that ends in global average pooling and one linear layer; "
+    "use grad_cam, which takes any"
+)
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    was_training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(was_training)
+
+
+def _run(
+    network: nn.Module, images: Tensor, module: nn.Module, *, before: bool
+) -> tuple[Tensor, Tensor]:
+    """What goes into a module (``before``) or comes out of it, as a leaf, and the logits."""
+    kept: list[Tensor] = []
+
+    def keep(value: Tensor) -> Tensor:
+        # A leaf: the gradient stops here, also when everything below is frozen. The copy that
+        # runs on may be changed in place.
+        kept.append(value.detach().requires_grad_(torch.is_grad_enabled()))
+        return kept[0].clone()
+
+    if before:
+        handle = module.register_forward_pre_hook(lambda _, inputs: (keep(inputs[0]),))
+    else:
+        handle = module.register_forward_hook(lambda _, inputs, output: keep(output))
+    try:
+        logits = network(images)
+    finally:
+        handle.remove()
+    return kept[0], logits
+
+
+def _on_grid(maps: Tensor) -> Tensor:
+    """Tokens (N, 1 + g · g, D) as a map (N, D, g, g), without the class token; maps as they are."""
+    if maps.ndim == 4:
+        return maps
+    grid = round((maps.shape[1] - 1) ** 0.5)
+    return maps[:, 1:].transpose(1, 2).unflatten(2, (grid, grid))
