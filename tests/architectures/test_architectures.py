@@ -125,6 +125,21 @@ def test_channels_classes_and_stages(name):
     assert [stage for stage, _ in network.named_children()] == stages
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["alexnet", "resnet18", "seresnet18", "plain20", "densenet121", "mobilenet_v3_small",
+     "efficientnet_b0", "convnext_tiny", "vit_tiny_patch4_32"],
+)  # fmt: skip
+def test_channels_last_changes_nothing_but_the_layout(name):
+    network = create(name, num_classes=5).eval()
+    images = torch.rand(2, 3, 32, 32) if "patch4" in name else torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        expected = network(images)
+        network.to(memory_format=torch.channels_last)
+        last = network(images.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(last, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_input_of_a_wrong_shape_names_the_sizes():
     network = create("resnet18")
     with pytest.raises(ValueError, match=r"shape \(2, 1, 64, 64\); expected \(N, 3, height, width"):

@@ -1,0 +1,52 @@
+"""What each stage of a network costs: parameters, multiply–adds, memory for training."""
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def complexity(network: nn.Module, *, image_size: int, in_channels: int = 3) -> pd.DataFrame:
+    """One row a stage, for one image: output, parameters, multiply_adds, activation_bytes.
+
+    ``multiply_adds`` are those of convolutions, linear layers and attention, half of what torch's
+    counter calls flops; ``activation_bytes`` is what the forward pass keeps for the backward pass
+    besides the weights, in float32. The network's own stages are run one after another.
+    """
+    was_training = network.training
+    network.eval()
+    x = torch.zeros(1, in_channels, image_size, image_size)
+    rows = {}
+    for name, stage in network.named_children():
+        kept = _Kept(network)
+        with FlopCounterMode(display=False) as counter, kept.hooks():
+            x = stage(x.detach().requires_grad_())
+        rows[name] = {
+            "output": " × ".join(map(str, x.shape[1:])),
+            "parameters": sum(parameter.numel() for parameter in stage.parameters()),
+            "multiply_adds": counter.get_total_flops() // 2,
+            "activation_bytes": kept.bytes(),
+        }
+    network.train(was_training)
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
+
+
+class _Kept:
+    """Storages that autograd keeps for the backward pass, each counted once, weights left out."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.weights = {t.untyped_storage().data_ptr() for t in network.state_dict().values()}
+        self.storages: dict[int, torch.UntypedStorage] = {}  # held, so that no address is reused
+
+    def hooks(self) -> saved_tensors_hooks:
+        return saved_tensors_hooks(self._pack, lambda tensor: tensor)
+
+    def bytes(self) -> int:
+        return sum(storage.nbytes() for storage in self.storages.values())
+
+    def _pack(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self.weights:
+            self.storages[storage.data_ptr()] = storage
+        return tensor
