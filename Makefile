@@ -40,7 +40,8 @@ notebooks: $(INSTALLED)
 	@$(BIN)/python -m tlcourse course --save
 
 bench: $(INSTALLED)
-	@$(BIN)/python benchmarks/cached_features.py
+	@TLCOURSE_PROGRESS=0 $(BIN)/python benchmarks/cached_features.py
+	@$(BIN)/python benchmarks/architectures.py
 
 doctor: $(INSTALLED)
 	@$(BIN)/python -m tlcourse doctor
