@@ -319,14 +319,14 @@ def _torchvision_state_dict(name: str, url: str, size_mb: float, download: bool)
 
 
 def _from_timm(name: str, pretrained: bool, download: bool, seed: int) -> Backbone:
-    with _seeded(seed):
-        network = timm.create_model(name, pretrained=False)
-    config = network.pretrained_cfg
+    options: dict[str, Any] = {}
     if pretrained:
-        path = _timm_weights(name, config, download)
-        network = timm.create_model(
-            name, pretrained=True, pretrained_cfg_overlay={"file": str(path)}
-        )
+        published = timm.get_pretrained_cfg(name)
+        path = _timm_weights(name, published.to_dict() if published else {}, download)
+        options = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(path)}}
+    with _seeded(seed):
+        network = timm.create_model(name, **options)
+    config = network.pretrained_cfg
     size = config["input_size"][-1]
     return Backbone(
         name,

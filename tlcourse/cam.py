@@ -1,13 +1,12 @@
 """Class activation maps: which places of an image speak for a class."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import matplotlib
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+
+from tlcourse.runtime import evaluating
 
 
 def cam(network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
@@ -20,7 +19,7 @@ def cam(network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     pools = [m for m in network.neck.modules() if type(m).__name__ in _POOLS]
     if not pools or not isinstance(network.head, nn.Linear):
         raise ValueError(_NOT_GAP)
-    with _evaluating(network), torch.no_grad():
+    with evaluating(network), torch.no_grad():
         maps, logits = _run(network, images, pools[0], before=True)
         if maps.ndim != 4 or maps.shape[1] != network.head.in_features:
             raise ValueError(_NOT_GAP)
@@ -42,7 +41,7 @@ def grad_cam(network: nn.Module, images: Tensor, classes: Tensor, *, stage: str)
     stages = dict(network.named_children())
     if stage not in stages:
         raise ValueError(f"no stage {stage!r}; stages are {', '.join(stages)}")
-    with _evaluating(network), torch.enable_grad():
+    with evaluating(network), torch.enable_grad():
         maps, logits = _run(network, images, stages[stage], before=False)
         if maps.ndim not in (3, 4):
             raise ValueError(f"the output of {stage!r} is {tuple(maps.shape)}: no map of places")
@@ -70,16 +69,6 @@ _NOT_GAP = (
     "CAM needs a network that ends in global average pooling and one linear layer; "
     "use grad_cam, which takes any"
 )
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    was_training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(was_training)
 
 
 def _run(

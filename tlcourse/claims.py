@@ -7,6 +7,7 @@ import statistics
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any
 
 import scipy.stats
@@ -15,9 +16,7 @@ import torch
 import torchvision
 
 from tlcourse.files import replacing
-from tlcourse.runtime import BUILD_DIR, REPO_DIR, Profile, device, profile, seed_everything
-
-CLAIMS_DIR = BUILD_DIR / "claims"
+from tlcourse.runtime import CLAIMS_DIR, REPO_DIR, Profile, device, profile, seed_everything
 
 
 class ClaimFailed(AssertionError):
@@ -203,6 +202,7 @@ def _write() -> None:
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
+@cache
 def _commit() -> str:
     """The commit of the course, with ``+`` when files were changed since; unknown without git."""
     git = ["git", "-C", str(REPO_DIR)]

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from tlcourse.runtime import evaluating
+
 
 def complexity(network: nn.Module, *, image_size: int, in_channels: int = 3) -> pd.DataFrame:
     """One row a stage, for one image: output, parameters, multiply_adds, activation_bytes.
@@ -14,13 +16,11 @@ def complexity(network: nn.Module, *, image_size: int, in_channels: int = 3) -> 
     counter calls flops; ``activation_bytes`` is what the forward pass keeps for the backward pass
     besides the weights, in float32. The network's own stages are run one after another.
     """
-    was_training = network.training
-    network.eval()
     x = torch.zeros(1, in_channels, image_size, image_size)
     rows = {}
     for name, stage in network.named_children():
         kept = _Kept(network)
-        with FlopCounterMode(display=False) as counter, kept.hooks():
+        with evaluating(network), FlopCounterMode(display=False) as counter, kept.hooks():
             x = stage(x.detach().requires_grad_())
         rows[name] = {
             "output": " × ".join(map(str, x.shape[1:])),
@@ -28,7 +28,6 @@ def complexity(network: nn.Module, *, image_size: int, in_channels: int = 3) -> 
             "multiply_adds": counter.get_total_flops() // 2,
             "activation_bytes": kept.bytes(),
         }
-    network.train(was_training)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
 
 

@@ -20,10 +20,9 @@ from tabulate import tabulate
 from traitlets.config import Config
 
 from tlcourse.files import replacing
-from tlcourse.runtime import BUILD_DIR, DATA_DIR, REPO_DIR, profile
+from tlcourse.runtime import BUILD_DIR, CLAIMS_DIR, DATA_DIR, REPO_DIR, profile
 
 NOTEBOOKS_DIR = REPO_DIR / "notebooks"
-CLAIMS_DIR = BUILD_DIR / "claims"
 README_PICTURE = ("00_start_here", "guesses", REPO_DIR / "docs" / "first_look.png")
 CELL_TIMEOUT = {"quick": 300, "full": 7200}  # seconds
 

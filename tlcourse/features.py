@@ -11,7 +11,7 @@ from torch import Tensor
 from tlcourse.backbones import Backbone
 from tlcourse.files import replacing
 from tlcourse.hashing import hash_tensors
-from tlcourse.runtime import device, mixed_precision, progress
+from tlcourse.runtime import device, evaluating, mixed_precision, progress
 
 
 def extract_features(
@@ -88,14 +88,12 @@ class DiskCache(MutableMapping[str, Tensor]):
 
 
 def _run(backbone: Backbone, images: Tensor, up_to: str, batch_size: int) -> Tensor:
-    was_training = backbone.training
     # Moved before inference mode begins: parameters made inside it could never train again.
-    backbone.eval().to(device(), memory_format=torch.channels_last)
+    backbone.to(device(), memory_format=torch.channels_last)
     batches = images.split(batch_size)
-    with torch.inference_mode(), mixed_precision():
+    with evaluating(backbone), torch.inference_mode(), mixed_precision():
         outputs = [
             backbone.features(batch.to(device()), up_to=up_to).float().cpu()
             for batch in progress(batches, desc="features", total=len(batches))
         ]
-    backbone.train(was_training)
     return torch.cat(outputs)  # made outside inference mode, so that heads may train on it

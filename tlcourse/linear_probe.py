@@ -58,9 +58,8 @@ def probe_features(
         fit(head, train, None, optimizer, epochs=epochs, seed=seed, batch_size=128)
         return head
 
-    scores = {
-        lr: evaluate(train_head(part("train"), lr), *part("validation")) for lr in LEARNING_RATES
-    }
+    train, validation = part("train"), part("validation")
+    scores = {lr: evaluate(train_head(train, lr), *validation) for lr in LEARNING_RATES}
     lr = max(LEARNING_RATES, key=lambda rate: (scores[rate][1], -scores[rate][0]))
     head = train_head(part("train", "validation"), lr)
     _, test_accuracy = evaluate(head, *part("test"))

@@ -3,16 +3,19 @@
 import os
 import random
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 REPO_DIR = Path(__file__).resolve().parents[1]
 DATA_DIR = REPO_DIR / "data"
 BUILD_DIR = Path(os.environ.get("TLCOURSE_BUILD_DIR", REPO_DIR / "_build"))
+CLAIMS_DIR = BUILD_DIR / "claims"
 
 Profile = Literal["quick", "full"]
 T = TypeVar("T")
@@ -42,6 +45,17 @@ def mixed_precision() -> torch.autocast:
     Training, evaluation and cached features all use it, so that they give the same numbers.
     """
     return torch.autocast(device().type, torch.float16, enabled=device().type == "cuda")
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode; its own mode is put back at the end, also after an error."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def seed_everything(seed: int) -> None:

@@ -25,8 +25,10 @@ import torch
 import torchvision.models as tv_models
 from torch import Tensor, nn
 
+from tlcourse.architectures.layers import STAGE_BY_STRIDE
+from tlcourse.architectures.vision_transformer import ClassToken
+
 Stages = dict[str, nn.Module]
-_STAGE_BY_STRIDE = {1: "stem", 2: "stem", 4: "stage1", 8: "stage2", 16: "stage3", 32: "stage4"}
 
 
 def split_into_stages(network: nn.Module) -> Stages:
@@ -73,20 +75,13 @@ class TimmTokens(nn.Module):
         return self.after(tokens + self.pos_embed)
 
 
-class TakeClassToken(nn.Module):
-    """The class token of a sequence; (N, T, D) → (N, D)."""
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return tokens[:, 0]
-
-
 def _by_stride(blocks: Iterable[nn.Module]) -> Stages:
     """Blocks grouped by the stride of their output, which is the product of the strides so far."""
     stride = 1
     grouped: dict[str, list[nn.Module]] = {}
     for block in blocks:
         stride *= max(m.stride[0] for m in block.modules() if isinstance(m, nn.Conv2d))
-        grouped.setdefault(_STAGE_BY_STRIDE[stride], []).append(block)
+        grouped.setdefault(STAGE_BY_STRIDE[stride], []).append(block)
     return {stage: nn.Sequential(*members) for stage, members in grouped.items()}
 
 
@@ -164,7 +159,7 @@ def _tv_convnext(net: tv_models.ConvNeXt) -> Stages:
 
 
 def _tv_vit(net: tv_models.VisionTransformer) -> Stages:
-    neck = nn.Sequential(net.encoder.ln, TakeClassToken())
+    neck = nn.Sequential(net.encoder.ln, ClassToken())
     blocks = _four(net.encoder.layers)
     return {"stem": TorchvisionTokens(net), **blocks, "neck": neck, "head": net.heads.head}
 
@@ -213,7 +208,7 @@ def _timm_convnext(net: timm_models.ConvNeXt) -> Stages:
 def _timm_vit(net: timm_models.VisionTransformer) -> Stages:
     if net.global_pool != "token" or net.num_prefix_tokens != 1 or net.no_embed_class:
         return _split_body(net)  # a variant whose tokens are put together differently
-    neck = nn.Sequential(net.norm, TakeClassToken(), net.fc_norm, net.head_drop)
+    neck = nn.Sequential(net.norm, ClassToken(), net.fc_norm, net.head_drop)
     return {"stem": TimmTokens(net), **_four(net.blocks), "neck": neck, "head": net.head}
 
 

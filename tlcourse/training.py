@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from tlcourse.files import replacing
 from tlcourse.hashing import hash_tensors
-from tlcourse.runtime import device, mixed_precision, progress, seed_everything
+from tlcourse.runtime import device, evaluating, mixed_precision, progress, seed_everything
 
 Data = tuple[Tensor, Tensor]
 Schedule = Callable[[Optimizer, int], LRScheduler]
@@ -63,15 +63,19 @@ def fit(
     inputs, labels = train
     model.to(device(), memory_format=torch.channels_last)
     num_batches = -(-len(inputs) // batch_size)
-    settings = {
-        "epochs": epochs,
-        "seed": seed,
-        "batch_size": batch_size,
-        "schedule": schedule.__name__,
-        "augment": repr(augment),
-        "optimizer": repr(optimizer),
-        "data": hash_tensors(dict(enumerate((*train, *(validation or ()))))),
-    }
+    settings = (
+        {}
+        if checkpoint is None
+        else {  # hashing the data takes time: only if it is kept
+            "epochs": epochs,
+            "seed": seed,
+            "batch_size": batch_size,
+            "schedule": schedule.__name__,
+            "augment": repr(augment),
+            "optimizer": repr(optimizer),
+            "data": hash_tensors(dict(enumerate((*train, *(validation or ()))))),
+        }
+    )
     run = _Run(model, optimizer, schedule(optimizer, epochs * num_batches), settings)
     run.resume(checkpoint)
 
@@ -117,11 +121,9 @@ def fit(
 
 def predict(model: nn.Module, inputs: Tensor, *, batch_size: int = 32) -> Tensor:
     """Logits (N, C) on the CPU, in eval mode; the model's mode is put back."""
-    was_training = model.training
-    model.eval().to(device())
-    with torch.inference_mode(), mixed_precision():
+    model.to(device())
+    with evaluating(model), torch.inference_mode(), mixed_precision():
         logits = [model(batch.to(device())).float().cpu() for batch in inputs.split(batch_size)]
-    model.train(was_training)
     return torch.cat(logits)
 
 

@@ -1,6 +1,5 @@
 """The data sets that need no download: counts against their sources, splits, integrity."""
 
-import csv
 import hashlib
 import importlib.util
 import os
@@ -17,7 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torchvision.transforms import v2
 
 from tlcourse.datasets import OFFLINE, DatasetError, ImageDataset, available, load_dataset
-from tlcourse.datasets.cutouts import FOLDER, damaged_files
+from tlcourse.datasets.cutouts import FOLDER, damaged_files, read_index
 from tlcourse.datasets.solar_cells import infer_modules
 from tlcourse.datasets.splits import make_splits
 
@@ -90,8 +89,7 @@ def test_cells_of_one_inferred_module_share_more_labels_than_equally_distant_one
 
 def test_cutouts_are_intact_and_each_has_its_origin():
     assert damaged_files() == []
-    with (FOLDER / "index.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_index()
     assert len({row["file"].lower() for row in rows}) == len(rows)
     on_disk = {path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("*/*.webp")}
     assert {row["file"] for row in rows} == on_disk
@@ -138,8 +136,7 @@ def test_the_cutouts_are_those_of_the_package(rebuild, tmp_path):
 
 
 def test_pictures_of_one_subject_stay_together():
-    with (FOLDER / "index.csv").open(newline="") as file:
-        subjects = np.array([row["subject"] for row in csv.DictReader(file)])
+    subjects = np.array([row["subject"] for row in read_index()])
     for seed in range(5):
         splits = load_dataset("cutouts", split_seed=seed).splits
         parts = [set(subjects[splits[s]]) for s in ("train", "validation", "test")]

@@ -1,6 +1,5 @@
 """The landmark networks, each written from scratch in a file of its own, by name."""
 
-import difflib
 from collections.abc import Callable
 from functools import partial
 
@@ -16,6 +15,7 @@ from tlcourse.architectures import (
     vision_transformer,
 )
 from tlcourse.architectures.layers import Network
+from tlcourse.suggestions import did_you_mean
 
 _BLOCKS = {
     name: resnet.BasicBlock if name in ("resnet18", "resnet34") else resnet.Bottleneck
@@ -68,7 +68,8 @@ def create(
     ``options`` are those of the architecture's own function, such as ``dropout`` or ``image_size``.
     """
     if name not in _BUILDERS:
-        near = difflib.get_close_matches(name, _BUILDERS, n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise ValueError(f"no architecture {name!r}; there are {', '.join(_BUILDERS)}{hint}")
+        raise ValueError(
+            f"no architecture {name!r}; there are {', '.join(_BUILDERS)}"
+            + did_you_mean(name, _BUILDERS)
+        )
     return _BUILDERS[name](num_classes=num_classes, in_channels=in_channels, **options)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from tlcourse.architectures.layers import Network, named
+from tlcourse.architectures.layers import Network, kaiming_convolutions, named
 
 DEPTHS = (6, 12, 24, 16)  # table 1 of the paper, DenseNet-121
 GROWTH_RATE = 32  # channels that each layer adds
@@ -67,9 +67,7 @@ def densenet121(*, num_classes: int = 1000, in_channels: int = 3) -> Network:
         ),
         head=nn.Linear(width, num_classes),
     )
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight)
+    kaiming_convolutions(network, mode="fan_in")
     return network
 
 

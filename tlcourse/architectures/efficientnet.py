@@ -6,11 +6,10 @@ from torch import nn
 
 from tlcourse.architectures.inverted_residual import (
     BlockSetting,
-    conv_norm,
-    initialise,
-    mobile_stages,
+    mobile_network,
+    torchvision_block_names,
 )
-from tlcourse.architectures.layers import Network, named
+from tlcourse.architectures.layers import Network
 from tlcourse.architectures.squeeze_excitation import SqueezeExcitation
 
 # Expansion, kernel, channels, repeats, stride: table 1 of the paper.
@@ -42,11 +41,7 @@ def torchvision_names() -> tuple[tuple[str, str], ...]:
     rules = [(r"^stem\.conv", "features.0.0"), (r"^stem\.norm", "features.0.1")]
     for number, row, repeat in _numbered():
         parts = [*(["expand"] if number > 1 else []), "depthwise", "se", "project"]
-        for position, part in enumerate(parts):
-            ours = rf"^\w+\.block{number}\.{part}"
-            theirs = f"features.{row + 1}.{repeat}.block.{position}"
-            rules += [(rf"{ours}\.conv", f"{theirs}.0"), (rf"{ours}\.norm", f"{theirs}.1")]
-            rules.append((rf"{ours}\.fc", f"{theirs}.fc"))
+        rules += torchvision_block_names(number, parts, f"features.{row + 1}.{repeat}.block")
     return (
         *rules,
         (r"^neck\.last\.conv", "features.8.0"),
@@ -104,23 +99,10 @@ def _efficientnet(
                 )
             )
             before = after
-    network = Network(
+    return mobile_network(
+        settings,
+        activation=activation,
+        dropout=dropout,
+        num_classes=num_classes,
         in_channels=in_channels,
-        min_size=32,
-        **mobile_stages(
-            settings,
-            in_channels=in_channels,
-            width=32,
-            activation=activation,
-            norm=nn.BatchNorm2d,
-        ),
-        neck=named(
-            last=conv_norm(before, 1280, 1, norm=nn.BatchNorm2d, activation=activation),
-            pool=nn.AdaptiveAvgPool2d(1),
-            flatten=nn.Flatten(),
-            dropout=nn.Dropout(dropout),
-        ),
-        head=nn.Linear(1280, num_classes),
     )
-    initialise(network)
-    return network

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from tlcourse.architectures.layers import named
+from tlcourse.architectures.layers import STAGE_BY_STRIDE, Network, initialise, named
 from tlcourse.architectures.squeeze_excitation import SqueezeExcitation
 
-_STAGE_BY_STRIDE = {2: "stem", 4: "stage1", 8: "stage2", 16: "stage3", 32: "stage4"}
 Norm = Callable[[int], nn.Module]
 
 
@@ -32,23 +31,22 @@ class InvertedResidual(nn.Module):
     def __init__(self, before: int, setting: BlockSetting, norm: Norm) -> None:
         super().__init__()
         s, inside = setting, setting.expanded
-        if inside != before:
-            self.expand = conv_norm(before, inside, 1, norm=norm, activation=s.activation)
+        self.expand = (
+            conv_norm(before, inside, 1, norm=norm, activation=s.activation)
+            if inside != before
+            else nn.Identity()
+        )
         self.depthwise = conv_norm(
             inside, inside, s.kernel_size, s.stride, inside, norm=norm, activation=s.activation
         )
-        if s.se is not None:
-            self.se = s.se()
+        self.se = s.se() if s.se is not None else nn.Identity()
         # No activation behind it: in few channels ReLU would destroy too much (the paper's point).
         self.project = conv_norm(inside, s.after, 1, norm=norm)
         self.drop = StochasticDepth(s.stochastic_depth, "row")
         self.has_shortcut = s.stride == 1 and before == s.after
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x
-        for name in ("expand", "depthwise", "se", "project"):
-            if name in self._modules:
-                y = self.get_submodule(name)(y)
+        y = self.project(self.se(self.depthwise(self.expand(x))))
         return x + self.drop(y) if self.has_shortcut else y
 
 
@@ -87,18 +85,45 @@ def mobile_stages(
     stride = 2
     for number, setting in enumerate(settings, start=1):
         stride *= setting.stride
-        stage = stages.setdefault(_STAGE_BY_STRIDE[stride], {})
+        stage = stages.setdefault(STAGE_BY_STRIDE[stride], {})
         stage[f"block{number}"] = InvertedResidual(width, setting, norm)
         width = setting.after
     return {name: named(**layers) for name, layers in stages.items()}
 
 
-def initialise(network: nn.Module) -> None:
-    """As torchvision does: He et al. 2015 for convolutions, a small Gaussian for linear layers."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out")
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=0.01)
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)
+def mobile_network(
+    settings: Sequence[BlockSetting],
+    *,
+    activation: type[nn.Module],
+    dropout: float,
+    num_classes: int,
+    in_channels: int,
+) -> Network:
+    """Blocks between a stem of 32 and a last convolution of 1,280 channels, and a linear head."""
+    norm = nn.BatchNorm2d
+    network = Network(
+        in_channels=in_channels,
+        min_size=32,
+        **mobile_stages(
+            settings, in_channels=in_channels, width=32, activation=activation, norm=norm
+        ),
+        neck=named(
+            last=conv_norm(settings[-1].after, 1280, 1, norm=norm, activation=activation),
+            pool=nn.AdaptiveAvgPool2d(1),
+            flatten=nn.Flatten(),
+            dropout=nn.Dropout(dropout),
+        ),
+        head=nn.Linear(1280, num_classes),
+    )
+    initialise(network)
+    return network
+
+
+def torchvision_block_names(number: int, parts: Sequence[str], block: str) -> list[tuple[str, str]]:
+    """Rules for the parts of our block ``number``, which torchvision numbers in ``block``."""
+    rules = []
+    for position, part in enumerate(parts):
+        ours, theirs = rf"^\w+\.block{number}\.{part}", f"{block}.{position}"
+        rules += [(rf"{ours}\.conv", f"{theirs}.0"), (rf"{ours}\.norm", f"{theirs}.1")]
+        rules.append((rf"{ours}\.fc", f"{theirs}.fc"))
+    return rules

@@ -1,11 +1,14 @@
 """What every architecture file uses: named layers, and other libraries' weights under our names."""
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
 NameRules = Sequence[tuple[str, str]]
+# The stage to which a map belongs that is that many times smaller than the image.
+STAGE_BY_STRIDE = {1: "stem", 2: "stem", 4: "stage1", 8: "stage2", 16: "stage3", 32: "stage4"}
 
 
 class Network(nn.Sequential):
@@ -16,11 +19,9 @@ class Network(nn.Sequential):
     """
 
     def __init__(self, *, in_channels: int, min_size: int, **stages: nn.Module) -> None:
-        super().__init__()
+        super().__init__(OrderedDict(stages))
         self.in_channels = in_channels
         self.min_size = min_size
-        for name, stage in stages.items():
-            self.add_module(name, stage)
 
     def forward(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or images.shape[1] != self.in_channels:
@@ -39,10 +40,25 @@ class Network(nn.Sequential):
 
 def named(**layers: nn.Module) -> nn.Sequential:
     """Layers that run one after another, each with its name."""
-    sequence = nn.Sequential()
-    for name, layer in layers.items():
-        sequence.add_module(name, layer)
-    return sequence
+    return nn.Sequential(OrderedDict(layers))
+
+
+def kaiming_convolutions(network: nn.Module, *, mode: str = "fan_out") -> None:
+    """Initial weights of convolutions behind which ReLU stands (He et al. 2015)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")
+
+
+def initialise(network: nn.Module) -> None:
+    """Kaiming for convolutions, a small Gaussian for linear layers, zero biases, as torchvision."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def load_renamed(

@@ -7,10 +7,11 @@ from torch import nn
 from tlcourse.architectures.inverted_residual import (
     BlockSetting,
     conv_norm,
-    initialise,
+    mobile_network,
     mobile_stages,
+    torchvision_block_names,
 )
-from tlcourse.architectures.layers import Network, named
+from tlcourse.architectures.layers import Network, initialise, named
 from tlcourse.architectures.squeeze_excitation import SqueezeExcitation
 
 # Expansion, channels, repeats, stride: table 2 of the paper on V2.
@@ -65,22 +66,13 @@ def mobilenet_v2(*, num_classes: int = 1000, in_channels: int = 3, dropout: floa
         for stride in [first_stride] + [1] * (repeats - 1):
             settings.append(BlockSetting(expansion * before, after, 3, stride, nn.ReLU6))
             before = after
-    network = Network(
+    return mobile_network(
+        settings,
+        activation=nn.ReLU6,
+        dropout=dropout,
+        num_classes=num_classes,
         in_channels=in_channels,
-        min_size=32,
-        **mobile_stages(
-            settings, in_channels=in_channels, width=32, activation=nn.ReLU6, norm=nn.BatchNorm2d
-        ),
-        neck=named(
-            last=conv_norm(before, 1280, 1, norm=nn.BatchNorm2d, activation=nn.ReLU6),
-            pool=nn.AdaptiveAvgPool2d(1),
-            flatten=nn.Flatten(),
-            dropout=nn.Dropout(dropout),
-        ),
-        head=nn.Linear(1280, num_classes),
     )
-    initialise(network)
-    return network
 
 
 def mobilenet_v3_small(
@@ -129,10 +121,7 @@ def v3_small_torchvision_names() -> tuple[tuple[str, str], ...]:
     before = 16
     for number, (_, inside, after, se, _, _) in enumerate(V3_SMALL_TABLE, start=1):
         parts = ["expand"] * (inside != before) + ["depthwise"] + ["se"] * se + ["project"]
-        for position, part in enumerate(parts):
-            ours, theirs = rf"^\w+\.block{number}\.{part}", f"features.{number}.block.{position}"
-            rules += [(rf"{ours}\.conv", f"{theirs}.0"), (rf"{ours}\.norm", f"{theirs}.1")]
-            rules.append((rf"{ours}\.fc", f"{theirs}.fc"))
+        rules += torchvision_block_names(number, parts, f"features.{number}.block")
         before = after
     return (
         *rules,

@@ -3,13 +3,15 @@
 The version of torchvision: stride in the 3 × 3 convolution of a bottleneck (Goyal et al. 2017).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
-from tlcourse.architectures.layers import Network, named
+from tlcourse.architectures.layers import Network, kaiming_convolutions, named
 from tlcourse.architectures.squeeze_excitation import SqueezeExcitation
 
+WIDTHS = (64, 128, 256, 512)
 DEPTHS = {  # table 1 of the paper
     "resnet18": (2, 2, 2, 2),
     "resnet34": (3, 4, 6, 3),
@@ -88,16 +90,7 @@ def resnet(
     in_channels: int = 3,
 ) -> Network:
     """A stem of stride 4, four stages of blocks, global average pooling and a linear head."""
-    stages: dict[str, nn.Module] = {}
-    before = 64
-    for k, depth in enumerate(depths):
-        width = 64 * 2**k
-        strides = [1 if k == 0 else 2] + [1] * (depth - 1)
-        blocks = []
-        for stride in strides:
-            blocks.append(block(before, width, stride, se))
-            before = width * block.expansion
-        stages[f"stage{k + 1}"] = nn.Sequential(*blocks)
+    stages = residual_stages(partial(block, se=se), depths, WIDTHS, block.expansion)
     network = Network(
         in_channels=in_channels,
         min_size=32,
@@ -109,12 +102,28 @@ def resnet(
         ),
         **stages,
         neck=named(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten()),
-        head=nn.Linear(before, num_classes),
+        head=nn.Linear(WIDTHS[-1] * block.expansion, num_classes),
     )
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    kaiming_convolutions(network)
     return network
+
+
+def residual_stages(
+    make_block: Callable[[int, int, int], nn.Module],
+    depths: Sequence[int],
+    widths: Sequence[int],
+    expansion: int,
+) -> dict[str, nn.Module]:
+    """Stages of ``make_block(before, width, stride)``; each but the first halves the map."""
+    stages: dict[str, nn.Module] = {}
+    before = widths[0]
+    for k, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
+        blocks = []
+        for number in range(depth):
+            blocks.append(make_block(before, width, 2 if k > 1 and number == 0 else 1))
+            before = width * expansion
+        stages[f"stage{k}"] = nn.Sequential(*blocks)
+    return stages
 
 
 def _conv3x3(before: int, after: int, stride: int = 1) -> nn.Conv2d:

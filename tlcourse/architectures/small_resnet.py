@@ -3,14 +3,15 @@
 ``resnet20`` and its plain twin ``plain20`` have the same layers and the same parameters.
 """
 
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from tlcourse.architectures.layers import Network, named
-from tlcourse.architectures.resnet import BasicBlock
+from tlcourse.architectures.layers import Network, kaiming_convolutions, named
+from tlcourse.architectures.resnet import BasicBlock, residual_stages
 
 DEPTHS = (20, 32, 44, 56)  # layers with weights: 6 n + 2
 WIDTHS = (16, 32, 64)
@@ -48,15 +49,8 @@ def small_resnet(depth: int, *, kind: Kind, num_classes: int = 10, in_channels: 
     if depth < 8 or (depth - 2) % 6:
         raise ValueError(f"depth {depth} is not 6 n + 2; near depths are {_near(depth)}")
     shortcut = NoShortcut if kind == "plain" else PaddedShortcut
-    stages: dict[str, nn.Module] = {}
-    before = WIDTHS[0]
-    for k, width in enumerate(WIDTHS, start=1):
-        blocks = []
-        for number in range((depth - 2) // 6):
-            stride = 2 if k > 1 and number == 0 else 1
-            blocks.append(BasicBlock(before, width, stride, kind == "seresnet", shortcut))
-            before = width
-        stages[f"stage{k}"] = nn.Sequential(*blocks)
+    make_block = partial(BasicBlock, se=kind == "seresnet", shortcut=shortcut)
+    depths = [(depth - 2) // 6] * len(WIDTHS)
     network = Network(
         in_channels=in_channels,
         min_size=8,
@@ -65,13 +59,11 @@ def small_resnet(depth: int, *, kind: Kind, num_classes: int = 10, in_channels: 
             norm=nn.BatchNorm2d(WIDTHS[0]),
             relu=nn.ReLU(inplace=True),
         ),
-        **stages,
+        **residual_stages(make_block, depths, WIDTHS, BasicBlock.expansion),
         neck=named(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten()),
         head=nn.Linear(WIDTHS[-1], num_classes),
     )
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    kaiming_convolutions(network)
     return network
 
 

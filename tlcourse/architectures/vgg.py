@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from tlcourse.architectures.layers import Network, named
+from tlcourse.architectures.layers import Network, initialise, named
 
 WIDTHS = (64, 128, 256, 512, 512)
 # Convolutions in the stem and in stages 1 to 4 (table 1 of the paper, columns A, B, D and E).
@@ -46,7 +46,7 @@ def vgg(
         neck=neck,
         head=nn.Linear(4096, num_classes),
     )
-    _initialise(network)
+    initialise(network)
     return network
 
 
@@ -76,14 +76,3 @@ def _convolutions(number: int, before: int, width: int, batch_norm: bool) -> nn.
             layers[f"norm{k}"] = nn.BatchNorm2d(width)
         layers[f"relu{k}"] = nn.ReLU(inplace=True)
     return named(**layers, pool=nn.MaxPool2d(2))
-
-
-def _initialise(network: nn.Module) -> None:
-    """As torchvision does: He et al. 2015 for convolutions, a small Gaussian for linear layers."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=0.01)
-            nn.init.zeros_(module.bias)

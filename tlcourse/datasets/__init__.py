@@ -1,6 +1,5 @@
 """Data sets by name, and a user's own folder, all described by one dataclass."""
 
-import difflib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from tlcourse.datasets.folders import load_folder
 from tlcourse.datasets.rendered_digits import load_rendered_digits
 from tlcourse.datasets.solar_cells import load_solar_cells
 from tlcourse.datasets.torchvision_sets import SOURCES, load_torchvision
+from tlcourse.suggestions import did_you_mean
 
 __all__ = [
     "OFFLINE",
@@ -50,6 +50,7 @@ def load_dataset(
         return OFFLINE[name](split_seed)
     if name in SOURCES:
         return load_torchvision(name, split_seed, root, download)
-    near = difflib.get_close_matches(name, available(), n=3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise DatasetError(f"no data set {name!r}; there are {', '.join(available())}{hint}")
+    names = available()
+    raise DatasetError(
+        f"no data set {name!r}; there are {', '.join(names)}{did_you_mean(name, names)}"
+    )

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from tlcourse.datasets.errors import DatasetError
 from tlcourse.datasets.images import open_image
+from tlcourse.datasets.splits import SPLITS
 
-SPLITS = ("train", "validation", "test")
 THREADS = 4  # PIL lets other threads run while it decodes and resizes
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from tlcourse.datasets.dataset import THREADS, ImageDataset, ImageFiles
 from tlcourse.datasets.errors import DatasetError, ImageError
 from tlcourse.datasets.images import open_image
-from tlcourse.datasets.splits import Splits, complete_splits
+from tlcourse.datasets.splits import SPLITS, Splits, complete_splits
 
 PART_NAMES = {
     "train": "train",
@@ -24,7 +24,6 @@ PART_NAMES = {
     "validation": "validation",
     "test": "test",
 }
-PARTS = ("train", "validation", "test")
 LAYOUT = "expected FOLDER/class name/image files, or the same below FOLDER/train, val and test"
 
 
@@ -183,7 +182,7 @@ def _without_doubles(found: list[_Found]) -> tuple[list[_Found], list[str]]:
 
 
 def _order(part: str) -> int:
-    return PARTS.index(part) if part else 0
+    return SPLITS.index(part) if part else 0
 
 
 def _check_classes(
@@ -207,7 +206,7 @@ def _splits(
     found: list[_Found], labels: np.ndarray, class_names: Sequence[str], seed: int
 ) -> tuple[Splits, str]:
     parts = np.array([item.part or "train" for item in found])
-    given = {part: np.flatnonzero(parts == part) for part in PARTS if part in parts}
+    given = {part: np.flatnonzero(parts == part) for part in SPLITS if part in parts}
     _, groups = np.unique([item.sha256 for item in found], return_inverse=True)
     splits = complete_splits(given, labels, groups, class_names=class_names, seed=seed)
     if not any(item.part for item in found):

@@ -8,6 +8,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from tlcourse.datasets.errors import DatasetError
 
 Splits = dict[str, np.ndarray]
+SPLITS = ("train", "validation", "test")
 TEST_FOLDS = 4  # one fold in four is tested on: 25 %
 VALIDATION_FOLDS = 5  # of the rest one in five is for choices: 15 % of all; 60 % is trained on
 # The fewest images of a class from which each missing part still gets one.
@@ -56,7 +57,7 @@ def complete_splits(
                 "in test: add images, or try another split_seed where copies or groups stay "
                 "together"
             )
-    return {part: splits[part] for part in ("train", "validation", "test")}
+    return {part: splits[part] for part in SPLITS}
 
 
 def _check_counts(
