@@ -12,6 +12,7 @@ import torchvision
 from tlcourse import backbones
 from tlcourse.backbones import BackboneError, load_backbone, verify_weights
 from tlcourse.datasets import load_dataset
+from tlcourse.freezing import freeze
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +160,23 @@ def test_a_copy_of_a_backbone_is_independent(lite0):
     with torch.no_grad():
         twin.head.weight.zero_()
     assert lite0.head.weight.abs().sum() > 0
+
+
+def test_our_own_lite0_with_googles_weights_is_timms():
+    ours, theirs = (
+        load_backbone(name) for name in ("tlcourse/efficientnet_lite0", "efficientnet_lite0")
+    )
+    images = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), theirs(images), rtol=1e-4, atol=1e-4)
+
+
+def test_our_own_networks_can_be_frozen_but_have_no_weights():
+    backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=4)
+    freeze(backbone, up_to="stage2")
+    assert not backbone.train().stage2.training and backbone.stage3.training
+    assert backbone(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).shape == (2, 4)
+    with pytest.raises(BackboneError, match="no pretrained weights for tlcourse/resnet20"):
+        load_backbone("tlcourse/resnet20")
+    with pytest.raises(BackboneError, match="32 × 32 px only, got 40 × 40"):
+        load_backbone("tlcourse/vit_tiny_patch4_32", pretrained=False)(torch.zeros(1, 3, 40, 40))

@@ -16,6 +16,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from tlcourse import architectures
+from tlcourse.architectures.efficientnet import timm_names
+from tlcourse.architectures.layers import load_renamed
 from tlcourse.stages import Stages, split_into_stages
 
 _LITE0 = "efficientnet_lite0"
@@ -155,9 +158,11 @@ def load_backbone(
     download: bool = False,
     seed: int = 0,
 ) -> Backbone:
-    """A torchvision or timm classification network by name, in eval mode.
+    """A classification network of torchvision, timm or this course by name, in eval mode.
 
-    ``resnet18`` means torchvision's where both have it; ``timm/resnet18`` means timm's.
+    ``resnet18`` means torchvision's where both have it, ``timm/resnet18`` timm's, and
+    ``tlcourse/resnet18`` the one in ``tlcourse.architectures``, for which there are no pretrained
+    weights but those of EfficientNet-Lite0.
     ``num_classes`` puts a fresh linear head on it; None keeps the head of the weights.
     ``pretrained=False`` initialises at random from ``seed``. Nothing is downloaded unless
     ``download=True``. Raises BackboneError for an unknown name and for weights that are missing
@@ -166,6 +171,8 @@ def load_backbone(
     library, model = _resolve(name)
     if library == "torchvision":
         backbone = _from_torchvision(model, pretrained, download, seed)
+    elif library == "tlcourse":
+        backbone = _own(model, pretrained, seed)
     elif name == _LITE0:
         backbone = _lite0(pretrained, seed)
     else:
@@ -220,6 +227,7 @@ def _resolve(name: str) -> tuple[str, str]:
     known = {
         "torchvision": torchvision.models.list_models(module=torchvision.models),
         "timm": timm.list_models(),
+        "tlcourse": architectures.available(),
     }
     library, _, model = name.rpartition("/")
     for candidate in [library] if library else known:
@@ -244,23 +252,61 @@ def _lite0(pretrained: bool, seed: int) -> Backbone:
     with _seeded(seed):
         network = timm.create_model(_LITE0, pretrained=False)
     if pretrained:
-        saved = torch.load(verify_weights(_LITE0), map_location="cpu", weights_only=True)
-        # The file has TensorFlow's names; its tensors are in the order of timm's.
-        names = network.state_dict().keys()
-        network.load_state_dict(dict(zip(names, saved.values(), strict=True)))
+        network.load_state_dict(_lite0_weights())
     return Backbone(
-        _LITE0,
-        split_into_stages(network),
-        # TensorFlow TPU EfficientNet-Lite: (255·x − 127) / 128, 224 px cut from 256
-        Preprocessing(224, 256, "bicubic", (127 / 255,) * 3, (128 / 255,) * 3),
-        licence="Apache-2.0",
-        provenance=(
-            f"PyPI package {_LITE0_PACKAGE.replace('_', '-')} 0.1.0: Google's EfficientNet-Lite0, "
-            "trained on ImageNet-1k, converted to PyTorch by ML Illustrated"
-            if pretrained
-            else f"random initialisation, seed {seed}"
-        ),
+        _LITE0, split_into_stages(network), _LITE0_PREPROCESSING, **_lite0_origin(pretrained, seed)
     )
+
+
+def _own(name: str, pretrained: bool, seed: int) -> Backbone:
+    if pretrained and name != _LITE0:
+        raise BackboneError(
+            f"there are no pretrained weights for tlcourse/{name}; use pretrained=False, or "
+            f"tlcourse/{_LITE0}, or the library's network of that name"
+        )
+    with _seeded(seed):
+        network = architectures.create(name)
+    if pretrained:
+        load_renamed(network, _lite0_weights(), timm_names())
+    stages = dict(network.named_children())
+    image_size = getattr(network.stem, "image_size", None)  # a transformer takes one size only
+    return Backbone(
+        f"tlcourse/{name}",
+        stages,
+        _LITE0_PREPROCESSING if name == _LITE0 else _own_preprocessing(image_size or 224),
+        **_lite0_origin(pretrained, seed),
+        min_size=network.min_size,
+        fixed_size=image_size,
+    )
+
+
+# TensorFlow TPU EfficientNet-Lite: (255·x − 127) / 128, 224 px cut from 256
+_LITE0_PREPROCESSING = Preprocessing(224, 256, "bicubic", (127 / 255,) * 3, (128 / 255,) * 3)
+
+
+def _own_preprocessing(image_size: int) -> Preprocessing:
+    """Values from −1 to 1, for networks whose weights expect nothing yet."""
+    return Preprocessing(image_size, image_size, "bicubic", (0.5,) * 3, (0.5,) * 3)
+
+
+def _lite0_weights() -> dict[str, Tensor]:
+    """The published weights under timm's names; the file has TensorFlow's, in the same order."""
+    saved = torch.load(verify_weights(_LITE0), map_location="cpu", weights_only=True)
+    with torch.device("meta"):
+        names = timm.create_model(_LITE0, pretrained=False).state_dict().keys()
+    return dict(zip(names, saved.values(), strict=True))
+
+
+def _lite0_origin(pretrained: bool, seed: int) -> dict[str, str]:
+    package = _LITE0_PACKAGE.replace("_", "-")
+    trained = (
+        f"PyPI package {package} 0.1.0: Google's EfficientNet-Lite0, "
+        "trained on ImageNet-1k, converted to PyTorch by ML Illustrated"
+    )
+    return {
+        "licence": "Apache-2.0",
+        "provenance": trained if pretrained else f"random initialisation, seed {seed}",
+    }
 
 
 def _from_torchvision(name: str, pretrained: bool, download: bool, seed: int) -> Backbone:

@@ -6,17 +6,20 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from tlcourse.receptive_field import receptive_fields
 from tlcourse.runtime import evaluating
 
 
 def complexity(network: nn.Module, *, image_size: int, in_channels: int = 3) -> pd.DataFrame:
-    """One row a stage, for one image: output, parameters, multiply_adds, activation_bytes.
+    """One row a stage, for one image: output, parameters and three measures of work and reach.
 
     ``multiply_adds`` are those of convolutions, linear layers and attention, half of what torch's
     counter calls flops; ``activation_bytes`` is what the forward pass keeps for the backward pass
-    besides the weights, in float32. The network's own stages are run one after another.
+    besides the weights, in float32; ``receptive_field`` is in pixels, infinite for a stage that
+    sees the whole image. The network's own stages are run one after another.
     """
     x = torch.zeros(1, in_channels, image_size, image_size)
+    fields = receptive_fields(network, image_size=image_size, in_channels=in_channels)
     rows = {}
     for name, stage in network.named_children():
         kept = _Kept(network)
@@ -27,6 +30,7 @@ def complexity(network: nn.Module, *, image_size: int, in_channels: int = 3) -> 
             "parameters": sum(parameter.numel() for parameter in stage.parameters()),
             "multiply_adds": counter.get_total_flops() // 2,
             "activation_bytes": kept.bytes(),
+            "receptive_field": fields[name],
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
 

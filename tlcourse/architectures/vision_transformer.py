@@ -6,7 +6,6 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from tlcourse.architectures.layers import Network, named
 
-NUM_BLOCKS = 12  # three to a stage
 EPS = 1e-6
 _BLOCK_NUMBERS = [(k, j, 3 * (k - 1) + j) for k in (1, 2, 3, 4) for j in range(3)]
 # Our names → torchvision's.
@@ -139,12 +138,15 @@ def vision_transformer(
     num_heads: int,
     image_size: int = 224,
     patch_size: int = 16,
+    blocks_per_stage: int = 3,
     num_classes: int = 1000,
     in_channels: int = 3,
 ) -> Network:
-    """Twelve encoder blocks on patches, the class token's norm, a linear head."""
+    """Encoder blocks on patches, twelve by default, the class token's norm, a linear head."""
     stages = {
-        f"stage{k}": nn.Sequential(*(EncoderBlock(width, num_heads) for _ in range(3)))
+        f"stage{k}": nn.Sequential(
+            *(EncoderBlock(width, num_heads) for _ in range(blocks_per_stage))
+        )
         for k in (1, 2, 3, 4)
     }
     network = Network(
@@ -157,6 +159,6 @@ def vision_transformer(
     )
     for module in network.modules():
         if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.02)
+            nn.init.xavier_uniform_(module.weight)  # as in the paper's own code
             nn.init.zeros_(module.bias)
     return network

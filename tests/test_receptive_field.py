@@ -1,0 +1,45 @@
+"""Receptive fields against published ones and against the formula."""
+
+import math
+
+import pytest
+from torch import nn
+
+from tlcourse.architectures import create
+from tlcourse.receptive_field import receptive_fields
+
+
+def formula(*layers: tuple[int, int]) -> int:
+    """1 + Σ (kernel − 1) × product of the strides before (Araujo et al. 2019, equation 2)."""
+    field, jump = 1, 1
+    for kernel, stride in layers:
+        field, jump = field + (kernel - 1) * jump, jump * stride
+    return field
+
+
+@pytest.mark.parametrize(("name", "published"), [("alexnet", 195), ("vgg16", 212)])
+def test_the_published_fields(name, published):
+    """Araujo et al. 2019, *Computing receptive fields of convolutional neural networks*."""
+    assert receptive_fields(create(name), image_size=224)["stage4"] == published
+
+
+def test_a_residual_networks_field_is_that_of_its_longest_way():
+    stage = [(3, 2), (3, 1), (3, 1), (3, 1)]
+    layers = [(7, 2), (3, 2), *[(3, 1)] * 4]
+    fields = receptive_fields(create("resnet18"), image_size=224)
+    for k in (2, 3, 4):
+        layers += stage
+        assert fields[f"stage{k}"] == formula(*layers)
+
+
+def test_global_pooling_sees_everything():
+    network = nn.Sequential()
+    network.stem = nn.Conv2d(3, 4, 5)
+    network.pool = nn.AdaptiveAvgPool2d(1)
+    assert receptive_fields(network, image_size=32) == {"stem": 5, "pool": math.inf}
+
+
+def test_squeeze_excitation_and_attention_see_everything_and_a_patch_only_itself():
+    assert receptive_fields(create("seresnet18"), image_size=64)["stage1"] == math.inf
+    fields = receptive_fields(create("vit_tiny_patch4_32"), image_size=32)
+    assert (fields["stem"], fields["stage1"]) == (4, math.inf)
