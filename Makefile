@@ -42,6 +42,7 @@ notebooks: $(INSTALLED)
 bench: $(INSTALLED)
 	@TLCOURSE_PROGRESS=0 $(BIN)/python benchmarks/cached_features.py
 	@$(BIN)/python benchmarks/architectures.py
+	@$(BIN)/python benchmarks/compiled.py
 
 doctor: $(INSTALLED)
 	@$(BIN)/python -m tlcourse doctor

@@ -1,11 +1,14 @@
 """Class activation maps: which places of an image speak for a class."""
 
+import math
+
 import matplotlib
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import grid_sample
 
+from tlcourse.receptive_field import Field
 from tlcourse.runtime import evaluating
 
 
@@ -51,17 +54,43 @@ def grad_cam(network: nn.Module, images: Tensor, classes: Tensor, *, stage: str)
     return torch.einsum("nchw,nc->nhw", maps, weights).relu()
 
 
-def overlay(images: Tensor, maps: Tensor, *, opacity: float = 0.5) -> Tensor:
+def overlay(images: Tensor, maps: Tensor, field: Field, *, opacity: float = 0.5) -> Tensor:
     """Maps (N, h, w) as colours over uint8 images (N, 3, H, W): dark is low, yellow is high.
 
-    Each map is stretched from its own minimum to its own maximum. Gives uint8 (N, 3, H, W).
+    ``field`` says at which pixels the places of the map look (see ``on_image``). Each map is
+    stretched from its own minimum to its own maximum. Gives uint8 (N, 3, H, W).
     """
     low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
     scaled = (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny)
-    large = interpolate(scaled[:, None], images.shape[2:], mode="bilinear")[:, 0].cpu().numpy()
+    large = on_image(scaled, images.shape[2:], field).cpu().numpy()
     colours = matplotlib.colormaps["viridis"](large)[..., :3].astype(np.float32)
     coloured = 255 * torch.from_numpy(colours).permute(0, 3, 1, 2)
     return ((1 - opacity) * images.cpu() + opacity * coloured).round().to(torch.uint8)
+
+
+def on_image(maps: Tensor, size: tuple[int, int], field: Field) -> Tensor:
+    """Maps (N, h, w) enlarged to ``size``, each value at the pixel where its place looks.
+
+    ``field`` is that of the maps' stage, from ``receptive_fields``; behind attention or
+    squeeze-and-excitation take an earlier stage's of the same step. Between the pixels the result
+    is linear, beyond the outermost constant. Raises ValueError for the whole image's field.
+
+    To stretch a map over the image instead (``interpolate``) puts each value into the middle of
+    its cell; a network of odd kernels does not look there, but half a cell before it.
+    """
+    if math.isnan(field.step):
+        raise ValueError(
+            "each place of these maps depends on the whole image, so the field does not say where "
+            "it looks; take the field of an earlier stage whose maps have the same size"
+        )
+    axes = []
+    for length, places in zip(size, maps.shape[1:], strict=True):
+        place = (torch.arange(length, device=maps.device) - field.centre) / field.step
+        axes.append(2 * place / max(places - 1, 1) - 1)  # grid_sample counts from −1 to 1
+    rows, columns = torch.meshgrid(*axes, indexing="ij")
+    grid = torch.stack([columns, rows], dim=-1).expand(len(maps), -1, -1, -1)
+    enlarged = grid_sample(maps[:, None], grid, padding_mode="border", align_corners=True)
+    return enlarged[:, 0]
 
 
 _POOLS = ("AdaptiveAvgPool2d", "SelectAdaptivePool2d")

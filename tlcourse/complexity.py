@@ -30,7 +30,7 @@ def complexity(network: nn.Module, *, image_size: int, in_channels: int = 3) -> 
             "parameters": sum(parameter.numel() for parameter in stage.parameters()),
             "multiply_adds": counter.get_total_flops() // 2,
             "activation_bytes": kept.bytes(),
-            "receptive_field": fields[name],
+            "receptive_field": fields[name].size,
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
 

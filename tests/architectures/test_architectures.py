@@ -125,11 +125,24 @@ def test_channels_classes_and_stages(name):
     assert [stage for stage, _ in network.named_children()] == stages
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["alexnet", "resnet18", "seresnet18", "plain20", "densenet121", "mobilenet_v3_small",
-     "efficientnet_b0", "convnext_tiny", "vit_tiny_patch4_32"],
-)  # fmt: skip
+ONE_OF_EACH_KIND = [
+    "alexnet", "resnet18", "seresnet18", "plain20", "densenet121", "mobilenet_v3_small",
+    "efficientnet_b0", "convnext_tiny", "vit_tiny_patch4_32",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
+def test_torch_compile_takes_the_whole_network_as_one_graph(name):
+    """The tracing alone, which is ours to allow; ``benchmarks/compiled.py`` compiles them all."""
+    torch.compiler.reset()
+    network = create(name, num_classes=5).eval()
+    images = torch.rand(2, 3, 32, 32) if "patch4" in name else torch.rand(2, 3, 64, 64)
+    traced = torch.compile(network, backend="eager", fullgraph=True)
+    with torch.inference_mode():
+        torch.testing.assert_close(traced(images), network(images))
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 def test_channels_last_changes_nothing_but_the_layout(name):
     network = create(name, num_classes=5).eval()
     images = torch.rand(2, 3, 32, 32) if "patch4" in name else torch.rand(2, 3, 64, 64)
