@@ -7,8 +7,8 @@ import statistics
 import sys
 
 import torch
-
 from architectures import forward, seconds
+
 from tlcourse.architectures import available, create
 from tlcourse.runtime import device
 

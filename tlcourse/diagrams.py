@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from tlcourse.plotting import PALETTE
 
@@ -24,26 +26,79 @@ def chain(axis: Axes, layers: Sequence[str], *, title: str, input: str = "x") ->
 
 
 def branch(
-    axis: Axes, start: int, end: int, sign: str, *, layers: Sequence[str] = (), label: str = ""
+    axis: Axes,
+    start: int,
+    end: int,
+    sign: str,
+    *,
+    layers: Sequence[str] = (),
+    label: str = "",
+    left: bool = False,
 ) -> None:
     """What leaves a chain below layer ``start`` and comes back at the room left for layer ``end``.
 
     It comes back in a circle with ``sign``: + where it is added, × where it is multiplied. Its own
-    ``layers`` stand to the right; without any it is a shortcut, with a ``label``.
+    ``layers`` stand to the right; without any it is a shortcut, to the right or the ``left``, with
+    a ``label``.
     """
     x = 2.5 if layers else HALF_WIDTH + 0.4
+    x, gap = (-x, -0.24) if left else (x, 0.24)
     low = start - 0.5
     axis.plot([0, x, x], [low, low, end], color=BRANCH, linewidth=1.6)
-    _arrow(axis, (x, end), (0.24, end), color=BRANCH)
+    _arrow(axis, (x, end), (gap, end), color=BRANCH)
     circle = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": "black"}
     axis.text(0, end, sign, ha="center", va="center", fontsize=12, zorder=4, bbox=circle)
-    axis.text(x + 0.1, (low + end) / 2, label, color=BRANCH, fontsize=8, rotation=90, va="center")
+    axis.text(
+        x + 0.1 * (1 - 4 * left),
+        (low + end) / 2,
+        label,
+        color=BRANCH,
+        fontsize=8,
+        rotation=90,
+        va="center",
+    )
     for number, layer in enumerate(layers, start=1):
         level = low + (end - low) * number / (len(layers) + 1)
         _arrow(axis, (x, level - 0.4), (x, level - HALF_HEIGHT), color=BRANCH)
         _box(axis, x, level, layer)
     if layers:
-        axis.set_xlim(-1.2, x + 1.5)
+        axis.set_xlim(-1.7, x + 1.5)
+
+
+def residual_blocks() -> Figure:
+    """A plain block, its residual twin, and the bottleneck of ResNet-50 (He et al. 2016)."""
+    figure, (plain, residual, bottleneck) = plt.subplots(1, 3, figsize=(10, 4.4))
+    layers = ["3 × 3 conv", "BatchNorm", "ReLU", "3 × 3 conv", "BatchNorm", "", "ReLU"]
+    chain(plain, [*layers[:5], "ReLU"], title="plain block")
+    chain(residual, layers, title="residual block")
+    branch(residual, 1, 6, "+", label="identity")
+    narrow = ["1 × 1 conv, C → C/4", "3 × 3 conv, C/4", "1 × 1 conv, C/4 → C", "", "ReLU"]
+    chain(bottleneck, narrow, title="bottleneck (norms left out)")
+    branch(bottleneck, 1, 4, "+", label="identity")
+    return figure
+
+
+def squeeze_excitation_block() -> Figure:
+    """A residual block with squeeze-and-excitation on its branch (Hu et al. 2018)."""
+    figure, axis = plt.subplots(figsize=(4.6, 5.2))
+    chain(axis, ["convolutions, norms", *[""] * 6, "", "ReLU"], title="SE-residual block")
+    gates = ["mean of each channel", "linear, C → C/16", "ReLU", "linear, C/16 → C", "sigmoid"]
+    branch(axis, 2, 7, "×", layers=gates)
+    branch(axis, 1, 8, "+", label="identity", left=True)
+    return figure
+
+
+def encoder_block() -> Figure:
+    """Self-attention, and the transformer block around it (Vaswani et al. 2017)."""
+    figure, (attention, block) = plt.subplots(1, 2, figsize=(7, 4.4))
+    layers = ["linear: q, k, v", "q kᵀ / √d", "softmax", "", "linear"]
+    chain(attention, layers, title="self-attention", input="tokens")
+    branch(attention, 2, 4, "×", label="v")
+    layers = ["LayerNorm", "self-attention", "", "LayerNorm", "perceptron", ""]
+    chain(block, layers, title="encoder block", input="tokens")
+    branch(block, 1, 3, "+", label="identity")
+    branch(block, 4, 6, "+", label="identity")
+    return figure
 
 
 def _box(axis: Axes, x: float, y: float, text: str) -> None:

@@ -91,3 +91,48 @@ def runs_and_means(axis: Axes, values: Mapping[str, Sequence[float]], **labels: 
     axis.set_ylim(len(values) - 0.5, -0.75)  # the first name on top
     axis.grid(axis="y", visible=False)
     axis.set(**labels)
+
+
+def stage_shares(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Each stage's share in parameters, multiply–adds and activation memory, one row a network.
+
+    ``tables`` are those of ``complexity``, by name.
+    """
+    columns = {
+        "parameters": "parameters",
+        "multiply_adds": "multiply–adds",
+        "activation_bytes": "memory for training",
+    }
+    figure, axes = plt.subplots(1, 3, figsize=(12, 0.5 * len(tables) + 1.5), sharey=True)
+    for axis, (column, title) in zip(axes, columns.items(), strict=True):
+        for row, table in enumerate(tables.values()):
+            shares = 100 * table[column] / table[column].sum()
+            left = shares.cumsum() - shares
+            axis.barh([row] * len(shares), shares, left=left, color=PALETTE, edgecolor="white")
+        axis.set(title=title, xlabel="share (%)", xlim=(0, 100))
+        axis.grid(visible=False)
+    axes[0].set_yticks(range(len(tables)), list(tables))
+    axes[0].invert_yaxis()
+    stages = next(iter(tables.values())).index
+    handles = [plt.Rectangle((0, 0), 1, 1, color=color) for color in PALETTE]
+    figure.legend(handles, stages, loc="outside lower center", ncols=len(stages))
+    return figure
+
+
+def runs_over(
+    axis: Axes, x: Sequence[float], values: Mapping[str, Sequence[Sequence[float]]], **labels: Any
+) -> None:
+    """For each name, runs (one row each) over ``x``: every run as dots, their mean as a line."""
+    for (name, runs), marker, color in zip(values.items(), MARKERS, PALETTE, strict=False):
+        axis.plot(x, np.transpose(runs), marker, color=color, alpha=0.4, markersize=5)
+        axis.plot(x, np.mean(runs, axis=0), color=color, label=name)
+    axis.legend()
+    axis.set(**labels)
+
+
+def named_points(axis: Axes, x: pd.Series, y: pd.Series, line: Sequence[str]) -> None:
+    """A point for each name, and a line through some of them."""
+    axis.plot(x[list(line)], y[list(line)], color=PALETTE[1], zorder=1)
+    axis.plot(x, y, "o", color=PALETTE[0])
+    for name in x.index:
+        axis.annotate(name, (x[name], y[name]), (5, -9), textcoords="offset points", fontsize=7)
