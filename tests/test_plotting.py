@@ -8,7 +8,16 @@ import torch
 from PIL import ImageColor
 
 from tlcourse import plotting
-from tlcourse.plotting import PALETTE, image_grid, learning_curves, runs_and_means, show
+from tlcourse.plotting import (
+    PALETTE,
+    image_grid,
+    learning_curves,
+    named_points,
+    runs_and_means,
+    runs_over,
+    show,
+    stage_shares,
+)
 
 
 def test_a_figure_is_shown_as_png_with_its_text_beside_and_below(monkeypatch):
@@ -68,4 +77,31 @@ def test_the_first_name_is_on_top_on_shared_axes_too():
         assert low > high
         assert [text.get_text() for text in axis.texts] == ["0.20", "0.55"]
     assert [label.get_text() for label in axes[0].get_yticklabels()] == ["first", "second"]
+    plt.close(figure)
+
+
+def test_runs_over_draws_every_run_and_their_mean():
+    figure, axis = plt.subplots()
+    runs_over(axis, [1, 2], {"a": [[0.0, 2.0], [2.0, 4.0]]}, xlabel="x")
+    *_, mean = axis.lines
+    assert mean.get_ydata().tolist() == [1.0, 3.0] and len(axis.lines) == 3
+    assert axis.get_xlabel() == "x"
+    plt.close(figure)
+
+
+def test_shares_of_a_network_fill_its_row():
+    columns = ["parameters", "multiply_adds", "activation_bytes"]
+    table = pd.DataFrame([[1, 2, 3], [3, 2, 1]], index=["stem", "head"], columns=columns)
+    figure = stage_shares({"net": table})
+    widths = [[bar.get_width() for bar in axis.patches] for axis in figure.axes]
+    assert widths == [[25, 75], [50, 50], [75, 25]]
+    plt.close(figure)
+
+
+def test_points_are_named():
+    figure, axis = plt.subplots()
+    x, y = pd.Series({"a": 1, "b": 2}), pd.Series({"a": 3, "b": 4})
+    named_points(axis, x, y, ["b"])
+    assert [text.get_text() for text in axis.texts] == ["a", "b"]
+    assert axis.lines[0].get_xydata().tolist() == [[2, 4]]
     plt.close(figure)

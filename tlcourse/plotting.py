@@ -114,7 +114,7 @@ def stage_shares(tables: Mapping[str, pd.DataFrame]) -> Figure:
     axes[0].set_yticks(range(len(tables)), list(tables))
     axes[0].invert_yaxis()
     stages = next(iter(tables.values())).index
-    handles = [plt.Rectangle((0, 0), 1, 1, color=color) for color in PALETTE]
+    handles = [plt.Rectangle((0, 0), 1, 1, color=color) for color in PALETTE[: len(stages)]]
     figure.legend(handles, stages, loc="outside lower center", ncols=len(stages))
     return figure
 
