@@ -252,7 +252,7 @@ def _lite0(pretrained: bool, seed: int) -> Backbone:
     with _seeded(seed):
         network = timm.create_model(_LITE0, pretrained=False)
     if pretrained:
-        network.load_state_dict(_lite0_weights())
+        network.load_state_dict(_lite0_weights(network))
     return Backbone(
         _LITE0, split_into_stages(network), _LITE0_PREPROCESSING, **_lite0_origin(pretrained, seed)
     )
@@ -267,7 +267,9 @@ def _own(name: str, pretrained: bool, seed: int) -> Backbone:
     with _seeded(seed):
         network = architectures.create(name)
     if pretrained:
-        load_renamed(network, _lite0_weights(), timm_names())
+        with torch.device("meta"):
+            named = timm.create_model(_LITE0, pretrained=False)
+        load_renamed(network, _lite0_weights(named), timm_names())
     stages = dict(network.named_children())
     image_size = getattr(network.stem, "image_size", None)  # a transformer takes one size only
     return Backbone(
@@ -289,12 +291,10 @@ def _own_preprocessing(image_size: int) -> Preprocessing:
     return Preprocessing(image_size, image_size, "bicubic", (0.5,) * 3, (0.5,) * 3)
 
 
-def _lite0_weights() -> dict[str, Tensor]:
-    """The published weights under timm's names; the file has TensorFlow's, in the same order."""
+def _lite0_weights(network: nn.Module) -> dict[str, Tensor]:
+    """The published weights under the names of timm's network, whose order the file has."""
     saved = torch.load(verify_weights(_LITE0), map_location="cpu", weights_only=True)
-    with torch.device("meta"):
-        names = timm.create_model(_LITE0, pretrained=False).state_dict().keys()
-    return dict(zip(names, saved.values(), strict=True))
+    return dict(zip(network.state_dict().keys(), saved.values(), strict=True))
 
 
 def _lite0_origin(pretrained: bool, seed: int) -> dict[str, str]:

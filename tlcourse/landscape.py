@@ -20,27 +20,26 @@ class Origin:
     """First publication of a network; top-1 on ImageNet in per cent where torchvision has none."""
 
     year: int
-    paper: str
     top1: float | None = None
     weights: str = "torchvision"
     licence: str = "BSD-3-Clause"
 
 
 ORIGINS = {
-    "alexnet": Origin(2012, "Krizhevsky et al."),
-    "vgg16": Origin(2014, "Simonyan & Zisserman"),
-    "resnet18": Origin(2015, "He et al."),
-    "resnet50": Origin(2015, "He et al."),
-    "densenet121": Origin(2016, "Huang et al."),
+    "alexnet": Origin(2012),  # Krizhevsky et al.
+    "vgg16": Origin(2014),  # Simonyan & Zisserman
+    "resnet18": Origin(2015),  # He et al.
+    "resnet50": Origin(2015),  # He et al.
+    "densenet121": Origin(2016),  # Huang et al.
     # Table 2 of the paper; the weights in timm are others, trained later.
-    "seresnet50": Origin(2017, "Hu et al.", 100 - 23.29, "timm", "Apache-2.0"),
-    "mobilenet_v2": Origin(2018, "Sandler et al."),
-    "mobilenet_v3_small": Origin(2019, "Howard et al."),
-    "efficientnet_b0": Origin(2019, "Tan & Le"),
+    "seresnet50": Origin(2017, 100 - 23.29, "timm", "Apache-2.0"),  # Hu et al.
+    "mobilenet_v2": Origin(2018),  # Sandler et al.
+    "mobilenet_v3_small": Origin(2019),  # Howard et al.
+    "efficientnet_b0": Origin(2019),  # Tan & Le
     # The table that its authors published with the weights (TensorFlow TPU, EfficientNet-Lite).
-    "efficientnet_lite0": Origin(2020, "Liu", 75.1, "installed", "Apache-2.0"),
-    "vit_b_16": Origin(2020, "Dosovitskiy et al."),
-    "convnext_tiny": Origin(2022, "Liu et al."),
+    "efficientnet_lite0": Origin(2020, 75.1, "installed", "Apache-2.0"),  # Liu
+    "vit_b_16": Origin(2020),  # Dosovitskiy et al.
+    "convnext_tiny": Origin(2022),  # Liu et al.
 }
 
 

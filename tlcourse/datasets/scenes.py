@@ -1,6 +1,7 @@
 """Scenes: cutouts pasted on made-up backgrounds, so that mask, box and class of each are known."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -81,7 +82,7 @@ def make_scenes(
     )
 
 
-def _object(file: str, size: int) -> Image.Image:
+def _object(file: Path, size: int) -> Image.Image:
     """A cutout with its alpha, cut to what is to be seen, its longer side ``size`` pixels."""
     with Image.open(file) as opened:
         image = opened.convert("RGBA")
