@@ -13,7 +13,8 @@ from torch import nn
 from torchvision.transforms import v2
 
 from tlcourse.backbones import load_backbone
-from tlcourse.training import cosine, evaluate, fit, predict
+from tlcourse.optim import cosine
+from tlcourse.training import evaluate, fit, predict
 
 
 def make_data(n=60, classes=3, seed=0):

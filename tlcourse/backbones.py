@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tlcourse import architectures
 from tlcourse.architectures.efficientnet import timm_names
 from tlcourse.architectures.layers import load_renamed
+from tlcourse.heads import linear_layers
 from tlcourse.stages import Stages, split_into_stages
 
 _LITE0 = "efficientnet_lite0"
@@ -56,7 +57,7 @@ class Backbone(nn.Module):
     """A classification network as named stages that run one after another.
 
     ``backbone.stage2`` is a module, ``backbone.stage_names`` lists them in order, and
-    ``backbone.head`` is the linear classifier. uint8 images are normalised here, by this network's
+    ``backbone.head`` is the classifier. uint8 images are normalised here, by this network's
     own constants, so that those of another cannot be used; float images are taken as they are.
     """
 
@@ -76,7 +77,6 @@ class Backbone(nn.Module):
             self.add_module(stage, module)
         self.name = name
         self.stage_names = tuple(stages)
-        self.frozen_stages: set[str] = set()
         self.preprocessing = preprocessing
         self.licence = licence
         self.provenance = provenance
@@ -86,12 +86,20 @@ class Backbone(nn.Module):
     @property
     def feature_size(self) -> int:
         """Length of the feature vector that the head classifies."""
-        return self.head.in_features
+        return linear_layers(self.head)[0].in_features
 
     @property
     def num_classes(self) -> int:
         """Number of logits."""
-        return self.head.out_features
+        return linear_layers(self.head)[-1].out_features
+
+    def __getattr__(self, name: str) -> Any:
+        """Only for what is not there: names of the original network, such as ``layer4``."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            stages = ", ".join(vars(self).get("stage_names", ()))
+            raise AttributeError(f"a Backbone has no {name!r}; its stages are {stages}") from None
 
     def stage_index(self, stage: str) -> int:
         """Position of a stage; raises BackboneError that lists the stages for an unknown one."""
@@ -119,16 +127,6 @@ class Backbone(nn.Module):
         """The stages behind ``stage``, sharing their parameters, to train on its cached output."""
         rest = self.stage_names[self.stage_index(stage) + 1 :]
         return nn.Sequential(*(self.get_submodule(name) for name in rest))
-
-    def train(self, mode: bool = True) -> "Backbone":
-        """Set the training mode, but leave frozen stages in eval mode.
-
-        Otherwise their BatchNorm statistics would move and their dropout would act.
-        """
-        super().train(mode)
-        for stage in self.frozen_stages:
-            self.get_submodule(stage).eval()
-        return self
 
     def _check_images(self, images: Tensor) -> None:
         if images.ndim != 4 or images.shape[1] != 3:

@@ -1,4 +1,7 @@
-"""From the last map to logits: what is averaged away, what is kept, and what that costs."""
+"""Heads: from the last map, or from a feature vector, to logits, and what that costs.
+
+The first four take maps (N, C, H, W), the others the features (N, D) behind a backbone's neck.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +67,46 @@ def flatten_head(channels: int, num_classes: int, *, map_size: int) -> nn.Sequen
         flatten=FlattenMap(channels, map_size),
         linear=nn.Linear(channels * map_size**2, num_classes),
     )
+
+
+def linear_head(features: int, num_classes: int) -> nn.Linear:
+    """One linear layer: ``features`` × ``num_classes`` weights."""
+    return nn.Linear(features, num_classes)
+
+
+def dropout_head(features: int, num_classes: int, *, p: float = 0.2) -> nn.Sequential:
+    """A linear layer that sees each feature with probability 1 − p in training."""
+    return named(dropout=nn.Dropout(p), linear=nn.Linear(features, num_classes))
+
+
+def mlp_head(
+    features: int, num_classes: int, *, hidden: int, layers: int = 1, p: float = 0.0
+) -> nn.Sequential:
+    """``layers`` hidden layers of ``hidden`` units with ReLU and dropout, then a linear layer.
+
+    With ``hidden`` well below ``features`` and the number of examples it is a bottleneck: all that
+    the classes may depend on has to pass through it.
+    """
+    sizes = [features, *[hidden] * layers]
+    parts: dict[str, nn.Module] = {}
+    for k in range(layers):
+        parts[f"hidden{k + 1}"] = nn.Linear(sizes[k], sizes[k + 1])
+        parts[f"relu{k + 1}"] = nn.ReLU()
+        parts[f"dropout{k + 1}"] = nn.Dropout(p)
+    return named(**parts, linear=nn.Linear(sizes[-1], num_classes))
+
+
+def batchnorm_head(features: int, num_classes: int) -> nn.Sequential:
+    """Each feature scaled to mean 0 and variance 1 over the batch, then a linear layer."""
+    return named(norm=nn.BatchNorm1d(features), linear=nn.Linear(features, num_classes))
+
+
+def linear_layers(head: nn.Module) -> list[nn.Linear]:
+    """The linear layers of a head, from the features to the logits; ValueError without any."""
+    layers = [module for module in head.modules() if isinstance(module, nn.Linear)]
+    if not layers:
+        raise ValueError(f"{type(head).__name__} has no linear layer")
+    return layers
 
 
 def _times(sizes: tuple[int, ...]) -> str:

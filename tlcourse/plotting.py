@@ -1,13 +1,14 @@
 """The course's figures: one palette that colour-blind readers can tell apart, alt text always."""
 
 import io
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import display
+from IPython.display import DisplayHandle, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -41,16 +42,42 @@ def show(figure: Figure, alt: str) -> None:
     """
     if not alt.strip():
         raise ValueError("alt is empty; say in a sentence or two what the figure shows")
+    data, metadata = _png(figure, alt)
+    display(data, metadata=metadata, raw=True)
+    # JupyterLab ignores the alternative text, so it also stands below as a caption, for everyone.
+    display({"text/markdown": f"*{alt}*", "text/plain": alt}, raw=True)
+
+
+class LiveFigure:
+    """One place in a notebook whose figure is replaced as a computation goes on."""
+
+    def __init__(self) -> None:
+        self._handle = DisplayHandle()
+        self._shown = False
+        self._last = time.perf_counter()
+        self._cost = 0.05  # seconds; measured when it is first drawn
+
+    def is_due(self) -> bool:
+        """Whether drawing again would take less than a twentieth of the time since the last."""
+        return time.perf_counter() - self._last > 20 * self._cost
+
+    def update(self, figure: Figure, alt: str) -> None:
+        """Show the figure, with its alternative text, in place of the one before."""
+        started = time.perf_counter()
+        show = self._handle.update if self._shown else self._handle.display
+        data, metadata = _png(figure, alt)
+        show(data, metadata=metadata, raw=True)
+        self._shown = True
+        self._last = time.perf_counter()
+        self._cost = self._last - started
+
+
+def _png(figure: Figure, alt: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The figure as data and metadata for ``display``; the figure is closed."""
     png = io.BytesIO()
     figure.savefig(png, format="png")
     plt.close(figure)
-    display(
-        {"image/png": png.getvalue(), "text/plain": alt},
-        metadata={"image/png": {"alt": alt}},
-        raw=True,
-    )
-    # JupyterLab ignores the alternative text, so it also stands below as a caption, for everyone.
-    display({"text/markdown": f"*{alt}*", "text/plain": alt}, raw=True)
+    return {"image/png": png.getvalue(), "text/plain": alt}, {"image/png": {"alt": alt}}
 
 
 def image_grid(images: Tensor, titles: Sequence[str], *, columns: int, title: str) -> Figure:

@@ -1,7 +1,6 @@
 """The training loop: read ``fit`` from top to bottom, the rest are its helpers."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from tlcourse.files import replacing
 from tlcourse.hashing import hash_tensors
+from tlcourse.optim import Schedule, cosine
 from tlcourse.runtime import device, evaluating, mixed_precision, progress, seed_everything
+from tlcourse.unfreezing import GradualUnfreezing
 
 Data = tuple[Tensor, Tensor]
-Schedule = Callable[[Optimizer, int], LRScheduler]
-
-
-def cosine(optimizer: Optimizer, total_steps: int) -> LRScheduler:
-    """Every group's learning rate falls from its start to zero along half a cosine."""
-    return CosineAnnealingLR(optimizer, T_max=total_steps)
 
 
 def fit(
@@ -37,6 +32,7 @@ def fit(
     schedule: Schedule = cosine,
     augment: nn.Module | None = None,
     patience: int | None = None,
+    unfreezing: GradualUnfreezing | None = None,
     checkpoint: Path | None = None,
 ) -> pd.DataFrame:
     """Train with cross-entropy and leave the model with the weights that did best on validation.
@@ -46,16 +42,17 @@ def fit(
 
     ``train`` and ``validation`` are (inputs, labels): uint8 images (N, 3, H, W) for a backbone, or
     cached features for a part of it; labels int64 (N,). ``augment`` is applied to each training
-    image anew. Training stops early after ``patience`` epochs without a better validation result.
-    With a ``checkpoint`` every finished epoch is kept in that file; called
-    again, ``fit`` goes on from there and ends with the same weights as without the interruption.
-    On a GPU it runs in mixed precision. Seeds the global generators.
+    image anew. ``unfreezing`` thaws stages as the epochs go by. Training stops early after
+    ``patience`` epochs without a better validation result. With a ``checkpoint`` every finished
+    epoch is kept in that file; called again, ``fit`` goes on from there and ends with the same
+    weights as without the interruption. On a GPU it runs in mixed precision. Seeds the global
+    generators.
 
-    Returns one row an epoch: epoch, lr, train_loss, train_accuracy, validation_loss and
-    validation_accuracy where there is validation, seconds, and best, which is True where the kept
-    weights come from. Raises ValueError for inputs and labels that do not fit the model, for
-    augmentation of cached features, for patience without validation and for a checkpoint of
-    another run; FloatingPointError when the loss is not finite.
+    Returns one row an epoch: epoch, lr (the largest of all groups), train_loss, train_accuracy,
+    validation_loss and validation_accuracy where there is validation, seconds, and best, which is
+    True where the kept weights come from. Raises ValueError for inputs and labels that do not fit
+    the model, for augmentation of cached features, for patience without validation and for a
+    checkpoint of another run; FloatingPointError when the loss is not finite.
     """
     _check_data(model, train, validation, augment)
     if patience is not None and validation is None:
@@ -70,21 +67,26 @@ def fit(
             "epochs": epochs,
             "seed": seed,
             "batch_size": batch_size,
-            "schedule": schedule.__name__,
+            "schedule": getattr(schedule, "__name__", repr(schedule)),
+            "unfreezing": None if unfreezing is None else unfreezing.plan,
             "augment": repr(augment),
             "optimizer": repr(optimizer),
             "data": hash_tensors(dict(enumerate((*train, *(validation or ()))))),
         }
     )
-    run = _Run(model, optimizer, schedule(optimizer, epochs * num_batches), settings)
+    scheduler = schedule(optimizer, epochs * num_batches)
+    by_loss = isinstance(scheduler, ReduceLROnPlateau)  # it steps once an epoch
+    run = _Run(model, optimizer, scheduler, unfreezing, settings)
     run.resume(checkpoint)
 
     for epoch in progress(range(len(run.history), epochs), desc="epochs"):
         if patience is not None and run.epochs_since_best() >= patience:
             break
         started = time.perf_counter()
+        if unfreezing is not None:
+            unfreezing.start_epoch(epoch, optimizer, scheduler)
         seed_everything(seed + 100_003 * epoch)  # an epoch's numbers depend on nothing before it
-        lr = optimizer.param_groups[-1]["lr"]
+        lr = max(group["lr"] for group in optimizer.param_groups)
         losses, hits = 0.0, 0
         model.train()
         # Near-equal batches: a last batch of one image would break BatchNorm.
@@ -99,7 +101,8 @@ def fit(
             run.scaler.scale(loss).backward()
             run.scaler.step(optimizer)
             run.scaler.update()
-            run.scheduler.step()
+            if not by_loss:
+                scheduler.step()
             losses += loss.item() * len(batch)
             hits += (logits.argmax(dim=1) == y).sum().item()
         if not losses < float("inf"):
@@ -115,6 +118,8 @@ def fit(
         }
         if validation is not None:
             row["validation_loss"], row["validation_accuracy"] = evaluate(model, *validation)
+        if by_loss:
+            scheduler.step(row.get("validation_loss", row["train_loss"]))
         run.finish_epoch({**row, "seconds": time.perf_counter() - started}, checkpoint)
     return run.finish()
 
@@ -142,11 +147,13 @@ class _Run:
         model: nn.Module,
         optimizer: Optimizer,
         scheduler: LRScheduler,
+        unfreezing: GradualUnfreezing | None,
         settings: dict[str, Any],
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.scheduler = scheduler
+        self.unfreezing = unfreezing
         self.settings = settings
         self.scaler = torch.amp.GradScaler(enabled=device().type == "cuda")
         self.history: list[dict[str, float]] = []
@@ -187,6 +194,9 @@ class _Run:
                 f"checkpoint {checkpoint} is of another run: {', '.join(differing)} differ; "
                 "use the same settings to go on, or another file to start anew"
             )
+        if self.unfreezing is not None and state["history"]:
+            # The optimiser must have the groups whose momentum it is about to get back.
+            self.unfreezing.start_epoch(len(state["history"]) - 1, self.optimizer, self.scheduler)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])

@@ -1,0 +1,125 @@
+"""LARS, and the schedules of the learning rate: torch's own schedulers, by the length of a run."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    LinearLR,
+    LRScheduler,
+    ReduceLROnPlateau,
+    SequentialLR,
+)
+
+Schedule = Callable[[Optimizer, int], LRScheduler]
+
+
+class LARS(Optimizer):
+    """SGD whose step is as long as the weight itself allows, layer by layer (You et al. 2017).
+
+    Each tensor w with gradient g moves by the local rate η‖w‖ / (‖g‖ + β‖w‖) times ``lr``, where η
+    is ``trust_coefficient`` and β ``weight_decay``. Biases and norms (tensors of one dimension)
+    take a plain SGD step without decay; so does a tensor of norm zero, which would otherwise never
+    leave zero. Raises ValueError for negative settings.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust_coefficient: float = 0.001,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "trust_coefficient": trust_coefficient,
+        }
+        for name, value in defaults.items():
+            if value < 0:
+                raise ValueError(f"{name} is {value}; it must not be negative")
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        """One step; parameters without a gradient stay as they are, momentum included."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, group)
+        return loss
+
+    def _update(self, w: Tensor, group: dict[str, Any]) -> None:
+        gradient = w.grad
+        if w.ndim > 1:
+            gradient = self.trust_ratio(w, group) * (gradient + group["weight_decay"] * w)
+        velocity = self.state[w].get("momentum_buffer")
+        velocity = gradient.clone() if velocity is None else group["momentum"] * velocity + gradient
+        self.state[w]["momentum_buffer"] = velocity
+        w -= group["lr"] * velocity
+
+    @staticmethod
+    def trust_ratio(w: Tensor, group: dict[str, Any]) -> Tensor:
+        """η‖w‖ / (‖g‖ + β‖w‖), and 1 where ‖w‖ or ‖g‖ is zero."""
+        w_norm, g_norm = w.norm(), w.grad.norm()
+        ratio = group["trust_coefficient"] * w_norm / (g_norm + group["weight_decay"] * w_norm)
+        return torch.where((w_norm > 0) & (g_norm > 0), ratio, 1.0)
+
+
+def constant(optimizer: Optimizer, total_steps: int) -> LRScheduler:
+    """The rates stay as they are."""
+    return LinearLR(optimizer, start_factor=1.0, total_iters=0)
+
+
+def cosine(optimizer: Optimizer, total_steps: int) -> LRScheduler:
+    """Every group's rate falls from its start to zero along half a cosine."""
+    return CosineAnnealingLR(optimizer, T_max=total_steps)
+
+
+@dataclass(frozen=True)
+class WarmRestarts:
+    """``cycles`` cosines of equal length, each starting again at the full rate (SGDR)."""
+
+    cycles: int = 3
+
+    def __call__(self, optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        return CosineAnnealingWarmRestarts(optimizer, T_0=-(-total_steps // self.cycles))
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """The rate rises in a line over the first ``share`` of the steps, then falls in a cosine."""
+
+    share: float = 0.1
+
+    def __call__(self, optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        rising = max(1, round(self.share * total_steps))
+        falling = max(1, total_steps - rising)
+        parts = [
+            LinearLR(optimizer, start_factor=1 / (rising + 1), total_iters=rising),
+            CosineAnnealingLR(optimizer, T_max=falling),
+        ]
+        return SequentialLR(optimizer, parts, milestones=[rising])
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """The rate is multiplied by ``factor`` after ``patience`` epochs without a lower loss."""
+
+    factor: float = 0.1
+    patience: int = 2
+
+    def __call__(self, optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        return ReduceLROnPlateau(optimizer, factor=self.factor, patience=self.patience)
