@@ -41,6 +41,7 @@ notebooks: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@TLCOURSE_PROGRESS=0 $(BIN)/python benchmarks/cached_features.py
+	@$(BIN)/python benchmarks/freezing.py
 	@$(BIN)/python benchmarks/architectures.py
 	@$(BIN)/python benchmarks/compiled.py
 

@@ -195,3 +195,16 @@ def test_mistakes_are_named():
         freeze_elements(backbone, {"head.bias": torch.ones(2, dtype=torch.bool)})
     with pytest.raises(ValueError, match="did you mean head.bias"):
         freeze_elements(backbone, {"head.bais": torch.ones(3, dtype=torch.bool)})
+
+
+def test_thawed_parameters_are_the_same_objects_so_an_optimiser_still_has_them():
+    backbone = copy.deepcopy(NETWORKS["vit_tiny_patch4_32"])
+    before = [id(parameter) for parameter in backbone.parameters()]
+    optimizer = torch.optim.SGD(backbone.parameters(), lr=0.1)
+    freeze(backbone)
+    assert not backbone.stem.position.requires_grad
+    unfreeze(backbone)
+    assert before == [id(parameter) for parameter in backbone.parameters()]
+    start = snapshot(backbone)
+    step(backbone.train(), optimizer)
+    assert moved(start, backbone) == start.keys()

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -14,11 +15,11 @@ from tlcourse.cka import linear_cka
 from tlcourse.features import extract_features
 from tlcourse.plotting import LiveFigure
 
-QUANTITIES = {
-    "gradient norm": "norm of the gradient",
-    "update ratio": "norm of the step / norm of the weights",
-    "activation std": "standard deviation of the output",
-    "loss change": "change of the loss by a step (nats, first order)",
+QUANTITIES = {  # the panels of the figure, and the labels of their axes
+    "gradient norm": "‖gradient‖",
+    "update ratio": "‖step‖ / ‖weights‖",
+    "activation std": "std of the output",
+    "loss change": "nats a step, first order",
 }
 
 
@@ -146,6 +147,7 @@ def monitor_figure(table: pd.DataFrame) -> Figure:
             if values.notna().any():
                 axis.plot(values.index, values, label=stage)
         axis.set(title=column, xlabel="step", ylabel=label)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if column != "loss change":
             axis.set_yscale("log")
     figure.legend(*axes[2].get_legend_handles_labels(), loc="outside right upper")
