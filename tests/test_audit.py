@@ -63,6 +63,7 @@ def test_model_optimiser_modes_and_generators_stay_as_they_were(backbone):
     assert optimizer.state_dict() == before[1]
     assert all(p.grad is None for p in backbone.parameters())
     assert backbone.training
+    assert not backbone.stage2.training
 
 
 def test_optimiser_made_before_thawing(backbone):
@@ -165,6 +166,8 @@ def test_thawing_from_the_wrong_end(backbone):
     freeze(backbone, only=["stage1", "stage2", "stage3"])
     fault, *_ = audit(backbone, right(backbone), BATCH, learns=["head"]).faults
     assert (fault.kind, fault.names) == ("learns, but should not", ["stem"])
+    with pytest.raises(ValueError, match="no stage 'had'; stages are stem, .*head"):
+        audit(backbone, right(backbone), BATCH, learns=["had"])
 
 
 @pytest.mark.parametrize("task", ["cutouts", "elpv"])

@@ -91,13 +91,12 @@ def batchnorm_layers(model: nn.Module) -> dict[str, _BatchNorm]:
     """All BatchNorm layers by name; raises ValueError that explains when there is none."""
     layers = {name: m for name, m in model.named_modules() if isinstance(m, _BatchNorm)}
     if not layers:
-        others = {type(m).__name__ for m in model.modules() if "Norm" in type(m).__name__}
-        raise ValueError(
-            "this model has no BatchNorm"
-            + (f", only {', '.join(sorted(others))}: they normalise each image by itself and keep "
-               "no statistics, so there is no policy to set; freeze(…, layers=…) freezes their "
-               "weights" if others else "")
-        )  # fmt: skip
+        others = sorted({type(m).__name__ for m in model.modules() if "Norm" in type(m).__name__})
+        explanation = (
+            f", only {', '.join(others)}: they normalise each image by itself and keep no "
+            "statistics, so there is no policy to set; freeze(…, layers=…) freezes their weights"
+        )
+        raise ValueError("this model has no BatchNorm" + (explanation if others else ""))
     without = [name for name, layer in layers.items() if layer.running_mean is None]
     if without:
         raise ValueError(

@@ -49,13 +49,14 @@ def mixed_precision() -> torch.autocast:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode; its own mode is put back at the end, also after an error."""
-    was_training = model.training
+    """The model in eval mode; every module's own mode is put back, also after an error."""
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        for module, training in modes.items():
+            module.training = training
 
 
 def seed_everything(seed: int) -> None:
