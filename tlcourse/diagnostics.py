@@ -75,6 +75,7 @@ class Monitor:
         self._handles = []
         if self.figure is not None and self.rows:
             self._draw()
+            self.figure.finish()
 
     def table(self) -> pd.DataFrame:
         """One row for each sampled step and stage; NaN where nothing of a stage is trained."""

@@ -44,8 +44,7 @@ def show(figure: Figure, alt: str) -> None:
         raise ValueError("alt is empty; say in a sentence or two what the figure shows")
     data, metadata = _png(figure, alt)
     display(data, metadata=metadata, raw=True)
-    # JupyterLab ignores the alternative text, so it also stands below as a caption, for everyone.
-    display({"text/markdown": f"*{alt}*", "text/plain": alt}, raw=True)
+    _caption(alt)
 
 
 class LiveFigure:
@@ -53,7 +52,7 @@ class LiveFigure:
 
     def __init__(self) -> None:
         self._handle = DisplayHandle()
-        self._shown = False
+        self._shown, self._alt = False, ""
         self._last = time.perf_counter()
         self._cost = 0.05  # seconds; measured when it is first drawn
 
@@ -67,9 +66,18 @@ class LiveFigure:
         show = self._handle.update if self._shown else self._handle.display
         data, metadata = _png(figure, alt)
         show(data, metadata=metadata, raw=True)
-        self._shown = True
+        self._shown, self._alt = True, alt
         self._last = time.perf_counter()
         self._cost = self._last - started
+
+    def finish(self) -> None:
+        """Put the last alternative text below, as a caption."""
+        _caption(self._alt)
+
+
+def _caption(alt: str) -> None:
+    # JupyterLab ignores the alternative text, so it also stands below as a caption, for everyone.
+    display({"text/markdown": f"*{alt}*", "text/plain": alt}, raw=True)
 
 
 def _png(figure: Figure, alt: str) -> tuple[dict[str, Any], dict[str, Any]]:
