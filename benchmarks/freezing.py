@@ -36,13 +36,14 @@ def compare_prefixes(name: str, whole: Backbone, images: Tensor) -> None:
     for stage in ("stem", "stage2", "stage4", "neck"):
         frozen = copy.deepcopy(whole)
         freeze(frozen, up_to=stage)
+        behind = frozen.after(stage)
         alone = copy.deepcopy(whole).after(stage)  # the rest, that never had a prefix
         with torch.no_grad():
             cached = frozen.features(images, up_to=stage)
         parts: dict[str, Callable[[], None]] = {
             "full": lambda: step(whole, images),
             "frozen": lambda frozen=frozen: step(frozen, images),
-            "cached": lambda frozen=frozen, cached=cached, k=stage: step(frozen.after(k), cached),
+            "cached": lambda behind=behind, cached=cached: step(behind, cached),
             "rest": lambda alone=alone, cached=cached: step(alone, cached),
             "prefix": lambda frozen=frozen, k=stage: forward(frozen, images, k),
         }
