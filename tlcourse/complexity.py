@@ -4,10 +4,17 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from tlcourse.receptive_field import receptive_fields
 from tlcourse.runtime import evaluating
+
+# torch 2.11 does not count the CPU's own attention; newer versions count it in the same way.
+_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: (
+        lambda query, key, value, *_, **__: sdpa_flop_count(query, key, value)
+    )
+}
 
 
 def complexity(network: nn.Module, *, image_size: int, in_channels: int = 3) -> pd.DataFrame:
@@ -23,7 +30,8 @@ def complexity(network: nn.Module, *, image_size: int, in_channels: int = 3) -> 
     rows = {}
     for name, stage in network.named_children():
         kept = _Kept(network)
-        with evaluating(network), FlopCounterMode(display=False) as counter, kept.hooks():
+        counter = FlopCounterMode(display=False, custom_mapping=_ATTENTION)
+        with evaluating(network), counter, kept.hooks():
             x = stage(x.detach().requires_grad_())
         rows[name] = {
             "output": " × ".join(map(str, x.shape[1:])),
