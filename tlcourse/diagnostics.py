@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tlcourse.backbones import Backbone
-from tlcourse.cka import linear_cka
-from tlcourse.features import extract_features
+from tlcourse.cka import linear_cka, stage_outputs
 from tlcourse.plotting import LiveFigure
+from tlcourse.runtime import device, evaluating, mixed_precision
 
 QUANTITIES = {  # the panels of the figure, and the labels of their axes
     "gradient norm": "‖gradient‖",
@@ -160,8 +160,20 @@ def drift(before: Backbone, after: Backbone, images: Tensor) -> pd.DataFrame:
 
     ``distance`` is ‖after − before‖ / ‖before‖, ``cka`` the unbiased linear CKA of the two.
     """
+    old, new = (_all_outputs(network, images) for network in (before, after))
     rows = {}
     for stage in before.stage_names[:-1]:
-        x, y = (extract_features(network, images, up_to=stage) for network in (before, after))
+        x, y = old[stage], new[stage]
         rows[stage] = {"distance": ((y - x).norm() / x.norm()).item(), "cka": linear_cka(x, y)}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _all_outputs(backbone: Backbone, images: Tensor) -> dict[str, Tensor]:
+    """What every stage puts out for all images, on the CPU, from one pass."""
+    backbone.to(device())
+    with evaluating(backbone), torch.inference_mode(), mixed_precision():
+        batches = [stage_outputs(backbone, batch.to(device())) for batch in images.split(32)]
+    return {
+        stage: torch.cat([batch[stage].float().cpu() for batch in batches])
+        for stage in backbone.stage_names
+    }

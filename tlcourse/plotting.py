@@ -52,7 +52,7 @@ class LiveFigure:
 
     def __init__(self) -> None:
         self._handle = DisplayHandle()
-        self._shown, self._alt = False, ""
+        self._alt = ""  # of the last figure; none is shown yet
         self._last = time.perf_counter()
         self._cost = 0.05  # seconds; measured when it is first drawn
 
@@ -63,10 +63,10 @@ class LiveFigure:
     def update(self, figure: Figure, alt: str) -> None:
         """Show the figure, with its alternative text, in place of the one before."""
         started = time.perf_counter()
-        show = self._handle.update if self._shown else self._handle.display
+        show = self._handle.update if self._alt else self._handle.display
         data, metadata = _png(figure, alt)
         show(data, metadata=metadata, raw=True)
-        self._shown, self._alt = True, alt
+        self._alt = alt
         self._last = time.perf_counter()
         self._cost = self._last - started
 

@@ -40,7 +40,7 @@ def select(
     if len(given) > 1:
         raise ValueError("choose by one of up_to, only and except_, not by several at once")
     blocks = block_names(backbone)
-    named = {block for name in _listed(*given) for block in _within(backbone, name)}
+    named = {block for name in _listed(*given) for block in _within(backbone, blocks, name)}
     if up_to is not None:
         last = max(blocks.index(block) for block in named)
         chosen = set(blocks[: last + 1])
@@ -50,15 +50,14 @@ def select(
         chosen = named if only is not None else set(blocks)
     selected: list[str] = []
     for stage in backbone.stage_names:
-        of_stage = _within(backbone, stage)
+        of_stage = _within(backbone, blocks, stage)
         whole = chosen.issuperset(of_stage)
         selected += [stage] if whole else [block for block in of_stage if block in chosen]
     return selected
 
 
-def _within(backbone: Backbone, name: str) -> list[str]:
-    """The blocks of a stage, or the one block of that name."""
-    blocks = block_names(backbone)
+def _within(backbone: Backbone, blocks: Sequence[str], name: str) -> list[str]:
+    """Those of the blocks that belong to a stage, or the one block of that name."""
     found = [block for block in blocks if block == name or block.startswith(f"{name}.")]
     if not found:
         known = (*backbone.stage_names, *blocks)

@@ -95,8 +95,9 @@ def extend(optimizer: Optimizer, groups: Groups, scheduler: LRScheduler | None =
         now = {"lr": group["lr"] * done}
         if scheduler is not None:
             now["initial_lr"] = group["lr"]
-            _tell(scheduler, group["lr"])
         optimizer.add_param_group({**group, **now})
+        if scheduler is not None:
+            _tell(scheduler, group["lr"])
 
 
 def _tell(scheduler: LRScheduler, lr: float) -> None:
