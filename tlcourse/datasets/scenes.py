@@ -1,5 +1,6 @@
 """Scenes: cutouts pasted on made-up backgrounds, so that mask, box and class of each are known."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,10 +48,12 @@ def make_scenes(
     object_size: int,
     seed: int,
     split_seed: int = 0,
+    background: Callable[[np.random.Generator, int], Image.Image] | None = None,
 ) -> Scenes:
     """``count`` scenes with cutouts of one split, at places drawn evenly from ``seed``.
 
-    ``image_size`` is the side of a scene, ``object_size`` the longer side of its object, in pixels.
+    ``image_size`` is the side of a scene, ``object_size`` the longer side of its object, in pixels;
+    ``background`` draws what is behind it (None: ``muted``).
     Raises DatasetError for an unknown split and for an object larger than its scene.
     """
     if not 1 <= object_size <= image_size:
@@ -63,7 +66,7 @@ def make_scenes(
     objects = {i: _object(cutouts.images.files[i], object_size) for i in np.unique(chosen)}
     images, masks, boxes = [], [], []
     for i in chosen:
-        scene = _background(generator, image_size)
+        scene = (background or muted)(generator, image_size)
         cutout = objects[i]
         left, top = (int(generator.integers(image_size - side + 1)) for side in cutout.size)
         scene.paste(cutout, (left, top), cutout)  # blended by its own alpha
@@ -92,7 +95,14 @@ def _object(file: Path, size: int) -> Image.Image:
     return image.resize([max(1, round(scale * side)) for side in image.size], Image.BICUBIC)
 
 
-def _background(generator: np.random.Generator, size: int) -> Image.Image:
-    """Muted random colours that run into each other."""
+def muted(generator: np.random.Generator, size: int) -> Image.Image:
+    """A background of muted random colours that run into each other, ``size`` pixels wide."""
     colours = generator.integers(60, 200, (BLOTCHES, BLOTCHES, 3), dtype=np.uint8)
     return Image.fromarray(colours).resize((size, size), Image.BICUBIC)
+
+
+def checks(generator: np.random.Generator, size: int) -> Image.Image:
+    """A background of two random colours in squares, with edges that no muted one has."""
+    colours = generator.integers(0, 256, (2, 3), dtype=np.uint8)
+    squares = np.indices((2 * BLOTCHES, 2 * BLOTCHES)).sum(axis=0) % 2
+    return Image.fromarray(colours[squares]).resize((size, size), Image.NEAREST)
