@@ -6,8 +6,10 @@ at any moment goes on with what is missing and never does anything twice.
 """
 
 import json
+import os
 import sqlite3
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -20,6 +22,7 @@ import pandas as pd
 import torch
 
 from tlcourse.runtime import progress
+from tlcourse.suggestions import did_you_mean
 
 Settings = Mapping[str, str | int | float]
 Result = Mapping[str, Any]
@@ -192,6 +195,17 @@ def _run(
         torch.set_num_threads(threads)
 
 
+def _end_with(parent: int) -> None:
+    """In a worker: a thread that ends it when the sweep was killed and nobody will read it."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _key(settings: Settings) -> str:
     return json.dumps(settings, sort_keys=True)
 
@@ -236,7 +250,13 @@ def _pool(
     """Makes joblib's Parallel over the processes or the cluster."""
     options: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1}
     if backend == "processes":
-        yield lambda: joblib.Parallel(n_jobs=workers, backend="loky", **options)
+        yield lambda: joblib.Parallel(
+            n_jobs=workers,
+            backend="loky",
+            initializer=_end_with,
+            initargs=(os.getpid(),),
+            **options,
+        )
     elif backend == "dask":
         with _dask(address), joblib.parallel_config(backend="dask"):
             yield lambda: joblib.Parallel(**options)
@@ -244,7 +264,8 @@ def _pool(
         with _ray(address), joblib.parallel_config(backend="ray"):
             yield lambda: joblib.Parallel(n_jobs=-1, **options)
     else:
-        raise SweepError(f"no backend {backend!r}; backends are {', '.join(get_args(Backend))}")
+        near = did_you_mean(backend, get_args(Backend))
+        raise SweepError(f"no backend {backend!r}; there are {', '.join(get_args(Backend))}{near}")
 
 
 @contextmanager
@@ -256,7 +277,7 @@ def _dask(address: str | None) -> Iterator[None]:
     if address is None:
         raise SweepError("backend dask needs the address of its scheduler, tcp://host:8786")
     try:
-        client = Client(address, timeout=10)
+        client = Client(address, timeout=5)
     except OSError as error:
         raise SweepError(f"no dask scheduler answers at {address}: {error}") from error
     with client:

@@ -1,0 +1,141 @@
+"""Transferability: how well features will serve a task, estimated without training the network.
+
+All scores take what one pass of the pretrained network gave: features (N, D) or logits (N, Z) of
+the source's classes, and labels int64 (N,) of the new task. Higher is better, but for the distance.
+"""
+
+import warnings
+
+import numpy as np
+import torch
+from sklearn.covariance import ledoit_wolf
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.neighbors import NearestCentroid
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+ITERATIONS = 200
+TOLERANCE = 1e-6
+FOLDS = 5
+
+
+def log_me(features: Tensor, labels: Tensor) -> float:
+    """Log of the maximum evidence, in nats per image and class (You et al. 2021).
+
+    The evidence of a linear model of each class's indicator, with a prior on its weights (precision
+    α) and noise (precision β) that make the labels most likely. The directions in which the
+    features do not vary count, too: without their part, (D − k)/2 · ln α, the score is wrong
+    wherever D > N. Raises ValueError for inputs that do not fit.
+    """
+    x, y = _checked(features, labels)
+    u, s, _ = np.linalg.svd(x, full_matrices=False)
+    return float(np.mean([_log_evidence(u, s**2, (y == c).astype(float)) for c in np.unique(y)]))
+
+
+def _log_evidence(u: np.ndarray, spectrum: np.ndarray, y: np.ndarray) -> float:
+    """Per image, of targets y (N,); ``u`` and ``spectrum`` are of the features' Gram matrix."""
+    n = len(y)
+    along = (u.T @ y) ** 2
+    beyond = max(y @ y - along.sum(), 0.0)  # the part of y that no weights can reach
+    alpha = beta = 1.0
+    for _ in range(ITERATIONS):  # MacKay's fixed point
+        ratio = beta * spectrum / (alpha + beta * spectrum)
+        gamma = ratio.sum()
+        squared_weights = (spectrum * along / (spectrum + alpha / beta) ** 2).sum()
+        squared_error = ((1 - ratio) ** 2 * along).sum() + beyond
+        new = gamma / max(squared_weights, 1e-12), (n - gamma) / max(squared_error, 1e-12)
+        settled = np.allclose((alpha, beta), new, rtol=TOLERANCE)
+        alpha, beta = new
+        if settled:
+            break
+    # y is normal with covariance I/β + F Fᵀ/α: its eigenvalues are those of F Fᵀ, or none.
+    variances = 1 / beta + spectrum / alpha
+    log_det = np.log(variances).sum() + (n - len(spectrum)) * np.log(1 / beta)
+    distance = (along / variances).sum() + beta * beyond
+    return float(-(n * np.log(2 * np.pi) + log_det + distance) / 2 / n)
+
+
+def leep(source_logits: Tensor, labels: Tensor) -> float:
+    """Mean log-likelihood of the labels, in nats, read off the source's classes (Nguyen 2020).
+
+    Each source class predicts the new classes with which it was seen. A source class that is never
+    seen (probability 0 everywhere) predicts nothing, rather than NaN.
+    """
+    _checked(source_logits, labels)
+    theta = source_logits.double().softmax(dim=1)
+    indicator = torch.nn.functional.one_hot(labels).double()
+    joint = indicator.T @ theta / len(theta)  # (classes, source classes)
+    seen = joint.sum(dim=0) > 0
+    conditional = joint[:, seen] / joint[:, seen].sum(dim=0)
+    likelihood = (theta[:, seen] @ conditional.T).gather(1, labels[:, None])
+    return likelihood.log().mean().item()
+
+
+def h_score(features: Tensor, labels: Tensor) -> float:
+    """Variance between the classes in units of the whole, tr(Σ⁻¹ Σ_between) (Bao et al. 2019).
+
+    Σ is shrunk as by Ledoit and Wolf (Ibrahim et al. 2021): unregularised, the score is C − 1,
+    its maximum, for any labels as soon as D ≥ N.
+    """
+    x, y = _checked(features, labels)
+    covariance, shrinkage = ledoit_wolf(x)
+    means = np.stack([x[y == c].mean(axis=0) for c in y]) - x.mean(axis=0)
+    between = means.T @ means / len(x)
+    return float((1 - shrinkage) * np.trace(np.linalg.solve(covariance, between)))
+
+
+def nearest_centroid_accuracy(features: Tensor, labels: Tensor, *, seed: int) -> float:
+    """Cross-validated accuracy of naming the class whose mean feature is nearest."""
+    return _cross_validated(NearestCentroid(), features, labels, seed)
+
+
+def probe_accuracy(features: Tensor, labels: Tensor, *, seed: int) -> float:
+    """Cross-validated accuracy of a linear classifier on standardised features."""
+    probe = LogisticRegression(C=0.01, max_iter=300)
+    return _cross_validated(probe, features, labels, seed)
+
+
+def frechet_distance(x: Tensor, y: Tensor) -> float:
+    """Squared Fréchet distance between normal distributions fitted to x (N, D) and y (M, D).
+
+    |μx − μy|² + tr(Σx + Σy − 2 (Σx Σy)^½), in squared units of the features (Heusel et al. 2017).
+    Too large for few images: compare only samples of equal sizes. Raises ValueError for fewer than
+    two images and for features of different lengths.
+    """
+    if min(len(x), len(y)) < 2 or x.ndim != 2 or x.shape[1:] != y.shape[1:]:
+        raise ValueError(
+            f"features of shape {tuple(x.shape)} and {tuple(y.shape)}; "
+            "expected (N, D) and (M, D) with N and M of 2 or more"
+        )
+    a, b = ((t.double() - t.double().mean(0)) / (len(t) - 1) ** 0.5 for t in (x, y))
+    # Σx = aᵀa and Σy = bᵀb, so the root of ΣxΣy has the singular values of a bᵀ: no D × D root.
+    cross = torch.linalg.svdvals(a @ b.T).sum()
+    shift = (x.double().mean(0) - y.double().mean(0)).square().sum()
+    return (shift + a.square().sum() + b.square().sum() - 2 * cross).item()
+
+
+def _cross_validated(model: object, features: Tensor, labels: Tensor, seed: int) -> float:
+    x, y = _checked(features, labels)
+    smallest = np.bincount(y)[np.unique(y)].min()
+    if smallest < 2:
+        raise ValueError("a class has one image; cross-validation needs 2 or more of each")
+    folds = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # After ReLU some features are 0 in every image of a class; that is no fault.
+        warnings.filterwarnings("ignore", message=".*zero standard deviation")
+        warnings.filterwarnings("ignore", message="invalid value encountered in divide")
+        scores = cross_val_score(make_pipeline(StandardScaler(), model), x, y, cv=folds)
+    return float(scores.mean())
+
+
+def _checked(features: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    if features.ndim != 2 or len(features) != len(labels) or len(labels.unique()) < 2:
+        raise ValueError(
+            f"features {tuple(features.shape)} and {len(labels)} labels of "
+            f"{len(labels.unique())} classes; expected (N, D), N labels and 2 classes or more"
+        )
+    if not torch.isfinite(features).all():
+        raise ValueError("the features are not finite")
+    return features.double().numpy(), labels.numpy()
