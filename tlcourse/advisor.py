@@ -66,7 +66,9 @@ def advise(measured: Measured, records: pd.DataFrame, *, steps: int = STEPS) -> 
         raise ValueError("there are no recorded cells to go by; run a sweep first")
     settings = records.groupby(["dataset", "per_class"])[["distance", "probe"]].mean().reset_index()
     places = np.array([_place(row) for row in settings.itertuples()])
-    apart = np.linalg.norm((places - _place(measured)) / places.std(axis=0), axis=1)
+    spread = places.std(axis=0)
+    scale = np.where(spread > 0, spread, 1)
+    apart = np.linalg.norm((places - _place(measured)) / scale, axis=1)
     nearest = np.argsort(apart)[:NEIGHBOURS]
     near = settings.iloc[nearest].assign(apart=apart[nearest])
     table = _table(near[["dataset", "per_class"]].merge(records), measured, steps)

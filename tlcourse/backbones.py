@@ -166,7 +166,7 @@ def load_backbone(
     ``download=True``. Raises BackboneError for an unknown name and for weights that are missing
     or damaged.
     """
-    library, model = _resolve(name)
+    library, model = resolve(name)
     if library == "torchvision":
         backbone = _from_torchvision(model, pretrained, download, seed)
     elif library == "tlcourse":
@@ -220,8 +220,8 @@ def _checked(path: Path, sha256: str, cure: str) -> Path:
     return path
 
 
-def _resolve(name: str) -> tuple[str, str]:
-    """Library and model name behind a backbone's name."""
+def resolve(name: str) -> tuple[str, str]:
+    """Library and model name behind a backbone's name; raises BackboneError for an unknown one."""
     known = {
         "torchvision": torchvision.models.list_models(module=torchvision.models),
         "timm": timm.list_models(),

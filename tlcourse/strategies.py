@@ -1,6 +1,8 @@
 """Strategies: from training anew to a new head, each a short recipe over parts of the package."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 from torch import nn
@@ -132,17 +134,27 @@ def train(
     steps: int,
     seed: int,
     batch_size: int = 16,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[pd.DataFrame], None] | None = None,
 ) -> Trained:
     """Follow a strategy's recipe on uint8 images (N, 3, H, W) and labels int64 (N,).
 
     An epoch is a pass over the images; where these are so few that ten passes are less than
     ``steps`` steps, it is as many passes as make a tenth of them. What is frozen through a phase
-    runs once, before it, over each image once.
+    runs once, before it, over each image once. With a ``checkpoint`` folder every phase keeps its
+    epochs there, and an interrupted training goes on; ``on_epoch`` gets the history so far.
     """
     network = start(strategy, backbone, num_classes=num_classes, seed=seed)
     batch_size = min(batch_size, len(train[0]))
     passes = max(1, round(steps / EPOCHS * batch_size / len(train[0])))
-    histories = []
+    histories: list[pd.DataFrame] = []
+
+    def so_far(*more: pd.DataFrame) -> pd.DataFrame:
+        history = pd.concat([*histories, *more], ignore_index=True)
+        history["epoch"] = history.index
+        history["steps"] = (history.index + 1) * -(-passes * len(train[0]) // batch_size)
+        return history
+
     for number, phase in enumerate(strategy.phases):
         unfreezing = _set_trainable(network, strategy, phase)
         groups = param_groups(
@@ -161,12 +173,11 @@ def train(
             seed=seed + number,
             batch_size=batch_size,
             unfreezing=unfreezing,
+            checkpoint=checkpoint and checkpoint / f"phase{number}.pt",
+            on_epoch=on_epoch and (lambda history: on_epoch(so_far(history))),
         )
         histories.append(history.assign(phase=number))
-    history = pd.concat(histories, ignore_index=True)
-    history["epoch"] = history.index
-    history["steps"] = (history.index + 1) * -(-passes * len(train[0]) // batch_size)
-    return Trained(network, history)
+    return Trained(network, so_far())
 
 
 def start(strategy: Strategy, backbone: str, *, num_classes: int, seed: int) -> Backbone:

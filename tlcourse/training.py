@@ -1,6 +1,7 @@
 """The training loop: read ``fit`` from top to bottom, the rest are its helpers."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def fit(
     patience: int | None = None,
     unfreezing: GradualUnfreezing | None = None,
     checkpoint: Path | None = None,
+    on_epoch: Callable[[pd.DataFrame], None] | None = None,
 ) -> pd.DataFrame:
     """Train with cross-entropy and leave the model with the weights that did best on validation.
 
@@ -45,7 +47,7 @@ def fit(
     image anew. ``unfreezing`` thaws stages as the epochs go by. Training stops early after
     ``patience`` epochs without a better validation result. With a ``checkpoint`` every finished
     epoch is kept in that file; called again, ``fit`` goes on from there and ends with the same
-    weights as without the interruption. On a GPU it runs in mixed precision. Seeds the global
+    weights as without the interruption. ``on_epoch`` gets the history after each. On a GPU it runs in mixed precision. Seeds the global
     generators.
 
     Returns one row an epoch: epoch, lr (the largest of all groups), train_loss, train_accuracy,
@@ -121,6 +123,8 @@ def fit(
         if by_loss:
             scheduler.step(row.get("validation_loss", row["train_loss"]))
         run.finish_epoch({**row, "seconds": time.perf_counter() - started}, checkpoint)
+        if on_epoch is not None:
+            on_epoch(pd.DataFrame(run.history))
     return run.finish()
 
 

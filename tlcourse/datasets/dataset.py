@@ -25,7 +25,8 @@ class ImageDataset:
     ``images`` gives a decoded 8-bit grey or RGB image for an index; ``labels`` is int64 (N,);
     ``size`` is (height, width) in pixels, None where images differ; ``channels`` is 1 or 3;
     ``splits`` maps train, validation and test to disjoint indices; ``split_note`` says what the
-    split guards against and what not; ``skipped`` has one line a file left out. Raises
+    split guards against and what not; ``skipped`` has one line a file left out; ``alike`` groups
+    the indices of images that are copies of one picture, as far as was looked for. Raises
     DatasetError for labels, names and splits that do not fit one another.
     """
 
@@ -40,6 +41,7 @@ class ImageDataset:
     splits: Mapping[str, np.ndarray]
     split_note: str
     skipped: tuple[str, ...] = ()
+    alike: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):

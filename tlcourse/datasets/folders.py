@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from tlcourse.datasets.dataset import THREADS, ImageDataset, ImageFiles
+from tlcourse.datasets.duplicates import Look, look_alike, look_of
 from tlcourse.datasets.errors import DatasetError, ImageError
 from tlcourse.datasets.images import open_image
 from tlcourse.datasets.splits import SPLITS, Splits, complete_splits
@@ -41,6 +42,7 @@ class _Found(_Candidate):
     """A readable image file, and its content."""
 
     sha256: str
+    look: Look
     mode: str
     size: tuple[int, int]  # width, height
 
@@ -49,10 +51,11 @@ def load_folder(path: Path | str, *, split_seed: int = 0) -> ImageDataset:
     """The images below ``path``, one folder a class, also with train, val and test folders.
 
     Every file is decoded once, here, so that none can fail during training. What cannot be read
-    is left out, listed in ``skipped`` and announced in one warning. Copies of one file stay on
-    one side of the split; where train and test folders hold the same file, test keeps it. Hidden
-    files are passed over, linked folders are reported and not entered. Raises DatasetError for a
-    path without at least two classes of readable images, or with a class that has none.
+    is left out, listed in ``skipped`` and announced in one warning. Copies of one picture, also
+    at another size or quality, stay on one side of the split; where train and test folders hold
+    the same file, test keeps it. Hidden files are passed over, linked folders are reported and not
+    entered. Raises DatasetError for a path without at least two classes of readable images, or
+    with a class that has none.
     """
     root = Path(path)
     if not root.is_dir():
@@ -79,7 +82,8 @@ def load_folder(path: Path | str, *, split_seed: int = 0) -> ImageDataset:
             stacklevel=2,
         )
     labels = np.array([class_names.index(item.label) for item in found])
-    splits, note = _splits(found, labels, class_names, split_seed)
+    groups = look_alike([item.look for item in found])
+    splits, note = _splits(found, labels, groups, class_names, split_seed)
     sizes = {item.size for item in found}
     width, height = next(iter(sizes))
     return ImageDataset(
@@ -94,7 +98,13 @@ def load_folder(path: Path | str, *, split_seed: int = 0) -> ImageDataset:
         splits=splits,
         split_note=note,
         skipped=tuple(skipped),
+        alike=_groups_of_several(groups),
     )
+
+
+def _groups_of_several(groups: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    several = np.flatnonzero(np.bincount(groups) > 1)
+    return tuple(tuple(np.flatnonzero(groups == g).tolist()) for g in several)
 
 
 def _class_folders(root: Path) -> tuple[list[tuple[Path, str]], list[str]]:
@@ -121,7 +131,10 @@ def _class_folders(root: Path) -> tuple[list[tuple[Path, str]], list[str]]:
 
 def _children(path: Path) -> tuple[list[Path], list[str]]:
     """Folders in ``path``, in one order on every system; and a line for anything else there."""
-    visible = [child for child in path.iterdir() if not child.name.startswith(".")]
+    try:
+        visible = [child for child in path.iterdir() if not child.name.startswith(".")]
+    except OSError as error:  # no permission, or removed a moment ago
+        return [], [f"{path}: cannot be listed ({error.strerror})"]
     visible.sort(key=lambda child: child.name)  # paths themselves sort differently on Windows
     folders = [child for child in visible if child.is_dir() and not child.is_symlink()]
     lines = [
@@ -156,7 +169,8 @@ def _check(candidate: _Candidate) -> _Found | str:
         sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     except ImageError as error:
         return str(error)
-    return _Found(file, candidate.label, candidate.part, sha256, image.mode, image.size)
+    look = look_of(image)
+    return _Found(file, candidate.label, candidate.part, sha256, look, image.mode, image.size)
 
 
 def _without_doubles(found: list[_Found]) -> tuple[list[_Found], list[str]]:
@@ -203,16 +217,19 @@ def _check_classes(
 
 
 def _splits(
-    found: list[_Found], labels: np.ndarray, class_names: Sequence[str], seed: int
+    found: list[_Found],
+    labels: np.ndarray,
+    groups: np.ndarray,
+    class_names: Sequence[str],
+    seed: int,
 ) -> tuple[Splits, str]:
     parts = np.array([item.part or "train" for item in found])
     given = {part: np.flatnonzero(parts == part) for part in SPLITS if part in parts}
-    _, groups = np.unique([item.sha256 for item in found], return_inverse=True)
     splits = complete_splits(given, labels, groups, class_names=class_names, seed=seed)
     if not any(item.part for item in found):
         return splits, (
-            "stratified by class; copies of one file stay together. "
-            "Pictures of one object taken twice may be on both sides."
+            "stratified by class; copies of one picture stay together, also at another size or "
+            "quality. Pictures of one object taken twice may be on both sides."
         )
     carved = {"test": "a quarter of train", "validation": "a fifth of train"}
     notes = [f"{part} is {share}" for part, share in carved.items() if part not in given]

@@ -10,6 +10,7 @@ from tlcourse.datasets.errors import ImageError
 
 MAX_MEGAPIXELS = 50
 MIN_SIDE = 8
+MAX_ASPECT = 50  # a strip, enlarged until its short side fits a network, would fill the memory
 
 
 def open_image(path: Path) -> Image.Image:
@@ -18,8 +19,8 @@ def open_image(path: Path) -> Image.Image:
     Transparency is composited on white, 16-bit grey is scaled by 1/257, EXIF orientation is
     applied, and an animation gives its first frame. Raises ImageError for an empty, truncated or
     non-image file, for one above 50 megapixels (read off its header, before anything is decoded),
-    for a side below 8 px, for drawings (EPS, WMF), which other programs would have to draw, and
-    for numbers without a known range (32-bit integers and floats).
+    for a side below 8 px or 50 times the other, for drawings (EPS, WMF), which other programs
+    would have to draw, and for numbers without a known range (32-bit integers and floats).
     """
     path = Path(path)
     try:
@@ -60,6 +61,11 @@ def _check_size(path: Path, image: Image.Image) -> None:
     if min(width, height) < MIN_SIDE:
         raise ImageError(
             f"{path}: {width} × {height} px is too small; each side needs {MIN_SIDE} px or more"
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ImageError(
+            f"{path}: {width} × {height} px is a strip; one side may be {MAX_ASPECT} times the "
+            "other at most"
         )
 
 

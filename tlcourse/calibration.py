@@ -1,0 +1,49 @@
+"""Calibration: of the answers given with 80 % confidence, are 80 % right?"""
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+BINS = 10
+
+
+def reliability(logits: Tensor, labels: Tensor, *, bins: int = BINS) -> pd.DataFrame:
+    """Mean confidence, accuracy and number of images in equal bins of confidence, empty ones left
+    out; logits (N, C), labels int64 (N,)."""
+    confidence, predicted = logits.softmax(dim=1).max(dim=1)
+    table = pd.DataFrame(
+        {"confidence": confidence.double(), "accuracy": (predicted == labels).double()}
+    )
+    # (0, 0.1], (0.1, 0.2] …, as in Guo et al. 2017
+    which = np.ceil(table["confidence"].to_numpy() * bins).clip(1, bins).astype(int) - 1
+    grouped = table.groupby(which)
+    return grouped.mean().assign(images=grouped.size())
+
+
+def calibration_error(logits: Tensor, labels: Tensor, *, bins: int = BINS) -> float:
+    """Expected calibration error in [0, 1]: |accuracy − confidence|, averaged over the images."""
+    table = reliability(logits, labels, bins=bins)
+    gaps = (table["accuracy"] - table["confidence"]).abs()
+    return float((gaps * table["images"]).sum() / table["images"].sum())
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """The temperature T > 0 whose softmax(logits / T) has the lowest cross-entropy (Guo 2017).
+
+    Use validation data. T changes no answer, only the confidence; it stays within 1/20 and 20,
+    since the answers of a perfect classifier would want it to be 0.
+    """
+    log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_t], max_iter=100, line_search_fn="strong_wolfe")
+    logits = logits.double()
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = cross_entropy(logits / log_t.clamp(-3, 3).exp(), labels)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return log_t.detach().clamp(-3, 3).exp().item()

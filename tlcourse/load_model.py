@@ -1,0 +1,74 @@
+"""Load a model that ``tlcourse fit`` wrote; needs torch, timm or torchvision, safetensors, pillow.
+
+This file lies beside every such model and works without the course:
+
+    from load_model import load_model, prepare
+    model, settings = load_model("my_model")
+    logits = model(prepare(image, settings)[None])
+    answer = settings["classes"][logits.argmax()]
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision.transforms import functional
+
+
+class Classifier(nn.Module):
+    """A network with its normalisation: uint8 images (N, 3, S, S) in [0, 255] → logits (N, C)."""
+
+    def __init__(self, network: nn.Module, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network((images / 255 - self.mean) / self.std)
+
+
+def load_model(folder: Path | str) -> tuple[Classifier, dict[str, Any]]:
+    """The model in eval mode, and what ``model.json`` says of it.
+
+    Raises ValueError when the weights are not those that were written.
+    """
+    folder = Path(folder)
+    settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    weights = folder / "model.safetensors"
+    found = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if found != settings["sha256"]:
+        raise ValueError(
+            f"{weights} is damaged or another model's: its SHA-256 starts with {found[:8]}, "
+            f"expected {settings['sha256'][:8]}; copy it again"
+        )
+    network = build(settings["library"], settings["architecture"], len(settings["classes"]))
+    network.load_state_dict(load_file(weights))
+    return Classifier(network, settings["mean"], settings["std"]).eval(), settings
+
+
+def build(library: str, architecture: str, num_classes: int) -> nn.Module:
+    """An untrained network of a library."""
+    if library == "timm":
+        import timm
+
+        return timm.create_model(architecture, pretrained=False, num_classes=num_classes)
+    if library == "torchvision":
+        import torchvision
+
+        return torchvision.models.get_model(architecture, weights=None, num_classes=num_classes)
+    from tlcourse.architectures import create  # the course's own networks are only there
+
+    return create(architecture, num_classes=num_classes)
+
+
+def prepare(image: Image.Image, settings: dict[str, Any]) -> Tensor:
+    """An image as the model was trained on it, uint8 (3, S, S): resized, the centre cut out."""
+    method = functional.InterpolationMode(settings["interpolation"])
+    image = functional.resize(image.convert("RGB"), settings["resize_size"], method)
+    return functional.pil_to_tensor(functional.center_crop(image, settings["image_size"]))
