@@ -37,11 +37,15 @@ def test_the_temperature_is_the_one_that_scipy_finds():
     logits[torch.arange(50), labels] += 1.5
     logits *= 4
     by_scipy = minimize_scalar(
-        lambda t: cross_entropy(logits.double() / t, labels).item(), bounds=(0.1, 15)
+        lambda t: cross_entropy(logits.double() / t, labels, label_smoothing=1 / 52).item(),
+        bounds=(0.1, 15),
     )
     assert fit_temperature(logits, labels) == pytest.approx(by_scipy.x, rel=1e-3)
 
 
-def test_a_perfect_classifier_gets_a_finite_temperature():
-    logits = 5 * torch.eye(3)
-    assert 0.04 < fit_temperature(logits, torch.arange(3)) < 1
+def test_few_images_that_are_all_right_do_not_make_the_model_sure_of_everything():
+    logits = 5 * torch.eye(2).repeat(10, 1)
+    temperature = fit_temperature(logits, torch.arange(20) % 2)
+    confidence = (logits / temperature).softmax(1).max(1).values
+    # Smoothed targets: 1 − 1/22, and half of the rest belongs to the right class, too.
+    assert confidence.numpy() == pytest.approx(1 - 1 / 44, abs=1e-3)

@@ -17,14 +17,16 @@ CLOSE = 0.01  # one point of accuracy: nearer than that, the cheaper strategy is
 FAR_AWAY = 1.5  # standard deviations
 MIN_PER_CLASS = 20
 STEPS = 120
+Z = 1.64  # standard errors to either side of nine in ten values
 
 
 @dataclass(frozen=True)
 class Advice:
     """A recommended strategy with its reasons.
 
-    ``table`` has a row for each strategy, best first: mean gain over the probe in the neighbours,
-    its standard error, expected accuracy from ``low`` to ``high``, and seconds on this machine.
+    ``table`` has a row for each strategy, best first, with means over the runs of the neighbours:
+    ``gain`` over extraction, how far ``behind`` the best with the standard ``error`` of that,
+    expected accuracy from ``low`` to ``high``, and ``seconds`` on this machine.
     ``doubts`` says why the advice is unsure; it is empty when it is not.
     """
 
@@ -55,12 +57,20 @@ def load_records(folder: str = "laptop") -> pd.DataFrame:
     return cells.merge(measured, on=on, validate="many_to_one")
 
 
-def advise(measured: Measured, records: pd.DataFrame, *, steps: int = STEPS) -> Advice:
+def advise(
+    measured: Measured,
+    records: pd.DataFrame,
+    *,
+    steps: int = STEPS,
+    minutes: float = float("inf"),
+) -> Advice:
     """The strategy that did best in the recorded settings nearest to a data set.
 
     Near is measured in size (logarithm), domain distance and probe accuracy, each in standard
-    deviations over the records. A strategy's gain is its test accuracy less the probe's accuracy.
-    Of strategies less than a point apart the cheapest is taken. Raises ValueError without records.
+    deviations over the records. Strategies are compared run by run, on the same images; what is
+    expected is the probe's accuracy plus what they gained over extraction, which is a probe.
+    Of strategies less than a point apart the cheapest is taken, and none that would take longer
+    than ``minutes`` on this machine, unless all would. Raises ValueError without records.
     """
     if records.empty:
         raise ValueError("there are no recorded cells to go by; run a sweep first")
@@ -72,7 +82,10 @@ def advise(measured: Measured, records: pd.DataFrame, *, steps: int = STEPS) -> 
     nearest = np.argsort(apart)[:NEIGHBOURS]
     near = settings.iloc[nearest].assign(apart=apart[nearest])
     table = _table(near[["dataset", "per_class"]].merge(records), measured, steps)
-    as_good = table[table["gain"] >= table["gain"].iloc[0] - CLOSE]
+    affordable = table[~(table["seconds"] > 60 * minutes)]
+    if affordable.empty:
+        affordable = table.nsmallest(1, "seconds")
+    as_good = affordable[affordable["gain"] >= affordable["gain"].iloc[0] - CLOSE]
     strategy = str(as_good["relative_cost"].idxmin())
     return Advice(
         strategy,
@@ -90,17 +103,23 @@ def _place(row: Any) -> np.ndarray:
 
 
 def _table(runs: pd.DataFrame, measured: Measured, steps: int) -> pd.DataFrame:
-    gains = (runs["plain"] - runs["probe"]).groupby(runs["strategy"])
-    table = pd.DataFrame({"gain": gains.mean(), "error": gains.sem()})
-    for name, quantile in (("low", 0.1), ("high", 0.9)):
-        expected = measured.probe + gains.quantile(quantile)
-        table[name] = expected.clip(1 / measured.classes, 1)
+    accuracy = runs.pivot(
+        index=["dataset", "per_class", "seed"], columns="strategy", values="plain"
+    )
+    gains = accuracy.sub(accuracy["extraction"], axis=0)
+    table = pd.DataFrame({"gain": gains.mean()}).sort_values("gain", ascending=False)
+    lead = gains[table.index[0]].to_numpy()[:, None] - gains[table.index]
+    table["behind"], table["error"] = lead.mean(), lead.sem()
+    chance = 1 / measured.classes
+    noise = Z * np.sqrt(measured.probe * (1 - measured.probe) / measured.images)
+    table["low"] = (measured.probe + gains.quantile(0.1) - noise).clip(chance, 1)
+    table["high"] = (measured.probe + gains.quantile(0.9) + noise).clip(chance, 1)
     relative = Costs(forward=0.3, half=0.15, training=1.0)  # only their order is used
     costs = measured.costs or relative
     recipes = [STRATEGIES[name] for name in table.index]
     table["relative_cost"] = [costs.of(r, measured.images, steps=steps) for r in recipes]
     table["seconds"] = table["relative_cost"] if measured.costs else float("nan")
-    return table.sort_values("gain", ascending=False)
+    return table
 
 
 def _reasons(
@@ -113,19 +132,20 @@ def _reasons(
         f"{measured.distance:.2f} makes it {domain}",
         f"a linear probe on frozen features is right in {measured.probe:.0%} of the training "
         f"images, by cross-validation",
-        f"in the recorded sets most like it, {sets}, {table.index[0]} did best: "
-        f"{100 * table['gain'].iloc[0]:+.1f} points against the probe",
+        f"in the recorded sets most like it, {sets}, {table.index[0]} did best, "
+        f"{100 * table['gain'].iloc[0]:.1f} points above extraction",
     ]
     if strategy != table.index[0]:
-        less = 100 * (table["gain"].iloc[0] - table["gain"][strategy])
-        reasons.append(f"{strategy} was only {less:.1f} points behind there and costs less")
+        less = 100 * table["behind"][strategy]
+        seconds = table["seconds"].iloc[0]
+        time = f"; {table.index[0]} would take about {seconds:.0f} s" if seconds == seconds else ""
+        reasons.append(f"{strategy} was {less:.1f} points behind there and costs less{time}")
     return tuple(reasons)
 
 
 def _doubts(measured: Measured, near: pd.DataFrame, table: pd.DataFrame) -> tuple[str, ...]:
     doubts = []
-    lead = table["gain"].iloc[0] - table["gain"].iloc[1]
-    error = float(np.hypot(*table["error"].iloc[:2]))
+    lead, error = table["behind"].iloc[1], table["error"].iloc[1]
     if lead < 2 * error:
         doubts.append(
             f"{table.index[0]} leads {table.index[1]} by {100 * lead:.1f} ± "

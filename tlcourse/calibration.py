@@ -32,18 +32,19 @@ def calibration_error(logits: Tensor, labels: Tensor, *, bins: int = BINS) -> fl
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The temperature T > 0 whose softmax(logits / T) has the lowest cross-entropy (Guo 2017).
 
-    Use validation data. T changes no answer, only the confidence; it stays within 1/20 and 20,
-    since the answers of a perfect classifier would want it to be 0.
+    Use validation data. T changes no answer, only the confidence. As in Platt's scaling (1999) the
+    targets are 1 − 1/(N + 2) rather than 1: a few images that are all named rightly would want
+    T = 0, which is to be sure of everything.
     """
     log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([log_t], max_iter=100, line_search_fn="strong_wolfe")
-    logits = logits.double()
+    logits, smoothing = logits.double(), 1 / (len(labels) + 2)
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        value = cross_entropy(logits / log_t.clamp(-3, 3).exp(), labels)
+        value = cross_entropy(logits / log_t.exp(), labels, label_smoothing=smoothing)
         value.backward()
         return value
 
     optimizer.step(loss)
-    return log_t.detach().clamp(-3, 3).exp().item()
+    return log_t.exp().item()

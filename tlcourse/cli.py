@@ -5,6 +5,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from tlcourse.cli_images import add_commands
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; the exit status is 0 when all is well, 1 when something failed."""
@@ -25,10 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     claims = commands.add_parser("claims", help="the table of claims of the last run")
     claims.set_defaults(run=_claims)
 
+    add_commands(commands)
+
     options = parser.parse_args(arguments)
     # Redirected output on Windows has no sign for a tick: print "?" there, rather than stop.
     sys.stdout.reconfigure(errors="replace")
-    return options.run(options)
+    try:
+        return options.run(options)
+    except (ValueError, OSError) as error:  # a fault of the input: no traceback
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def _doctor(options: argparse.Namespace) -> int:

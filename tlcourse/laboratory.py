@@ -1,33 +1,99 @@
 """One cell of the matrix: a strategy on a data set of a size, trained and tested."""
 
+import json
 import time
-from itertools import product
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from tlcourse.claims import environment
+from tlcourse.files import replacing
+from tlcourse.measurements import measure_cell
 from tlcourse.strategies import STRATEGIES, strategy_named, train
-from tlcourse.sweeps import Settings
+from tlcourse.sweeps import Report, Settings, sweep
 from tlcourse.tasks import make_task
 from tlcourse.training import evaluate
 
 BACKBONE = "efficientnet_lite0"
 
 
-def matrix(
-    sizes: dict[str, list[int]], *, seeds: int, image_size: int, steps: int
-) -> list[Settings]:
-    """Settings of ``run_cell`` for every strategy and seed; ``sizes`` lists images per class."""
+@dataclass(frozen=True)
+class Matrix:
+    """Data sets with their sizes in images per class, and how each cell is trained."""
+
+    sizes: dict[str, tuple[int, ...]]
+    seeds: int
+    image_size: int
+    steps: int = 120
+    backbones: tuple[str, ...] = (BACKBONE,)
+
+
+_LAPTOP = {
+    "scenes": (5, 20, 80, 160),
+    "elpv": (5, 20, 80, 320),
+    "digits": (5, 20, 80),
+    "rendered_digits": (5, 20, 50),
+}
+MATRICES = {
+    "quick": Matrix({"scenes": (5, 20), "elpv": (5, 20)}, seeds=3, image_size=64),
+    "laptop": Matrix(_LAPTOP, seeds=5, image_size=64),
+    # The last four are downloaded beforehand, see the README.
+    "full": Matrix(
+        {
+            "scenes": (5, 20, 80, 320, 1280),
+            "elpv": (5, 20, 80, 320),
+            "eurosat": (5, 20, 80, 320, 1280),
+            "pcam": (5, 20, 80, 320, 1280),
+            "flowers102": (5, 10),
+            "oxford_iiit_pet": (5, 20, 50),
+        },
+        seeds=5,
+        image_size=224,
+        steps=500,
+    ),
+}
+
+
+def cells(matrix: Matrix) -> list[Settings]:
+    """Settings of ``run_cell`` for the whole matrix, those of the first seed first."""
+    return [
+        {**task, "strategy": strategy, "steps": matrix.steps}
+        for task in tasks(matrix)
+        for strategy in STRATEGIES
+    ]
+
+
+def tasks(matrix: Matrix) -> list[Settings]:
+    """Settings of ``measure_cell``: what is trained on, whatever the strategy."""
     return [
         {
             "dataset": dataset,
             "per_class": per_class,
             "seed": seed,
-            "strategy": strategy,
-            "backbone": BACKBONE,
-            "image_size": image_size,
-            "steps": steps,
+            "backbone": backbone,
+            "image_size": matrix.image_size,
         }
-        for dataset, counts in sizes.items()
-        for per_class, seed, strategy in product(counts, range(seeds), STRATEGIES)
+        for seed in range(matrix.seeds)
+        for backbone in matrix.backbones
+        for dataset, counts in matrix.sizes.items()
+        for per_class in counts
     ]
+
+
+def run_matrix(folder: Path, name: str, **options: Any) -> list[Report]:
+    """Measure and train every cell of a matrix into ``folder``, resumably; see ``sweep``.
+
+    ``strategies.sqlite`` has the trained cells, ``measurements.sqlite`` what the advisor knows of
+    their tasks, ``environment.json`` the device, versions and date of the last call.
+    """
+    matrix = MATRICES[name]
+    reports = [
+        sweep(measure_cell, tasks(matrix), folder / "measurements.sqlite", **options),
+        sweep(run_cell, cells(matrix), folder / "strategies.sqlite", **options),
+    ]
+    with replacing(folder / "environment.json") as temporary:
+        temporary.write_text(json.dumps({"matrix": name, **environment()}, indent=2) + "\n")
+    return reports
 
 
 def run_cell(

@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS sweep (function TEXT NOT NULL);
 """
 
 
-class SweepError(RuntimeError):
+class SweepError(OSError):
     """A sweep cannot begin, or some of its cells failed; the message says which and why."""
 
 

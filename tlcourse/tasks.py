@@ -1,7 +1,7 @@
 """Tasks for comparisons: so many images per class, a validation part, and tests under shift."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -36,6 +36,7 @@ class Task:
     num_classes: int
 
 
+@lru_cache(maxsize=2)  # a sweep's worker tries one strategy after another on a task
 def make_task(dataset: str, *, per_class: int, image_size: int, seed: int) -> Task:
     """``per_class`` training images of each class of a data set or of ``scenes``, split by seed.
 
@@ -46,20 +47,20 @@ def make_task(dataset: str, *, per_class: int, image_size: int, seed: int) -> Ta
     part, num_classes = (
         _scenes(image_size, seed) if dataset == "scenes" else _split(dataset, image_size, seed)
     )
-    images, labels = part("test", MAX_TEST // num_classes)
+    per_test = max(1, MAX_TEST // num_classes)
+    images, labels = part("test", per_test)
     test = {
         "plain": (images, labels),
         "blur": (blur(images), labels),
         "tint": (tint(images), labels),
     }
     if dataset == "scenes":
-        test["background"] = part("test", MAX_TEST // num_classes, background=checks)
-    validation = part("validation", MAX_VALIDATION // num_classes)
+        test["background"] = part("test", per_test, background=checks)
+    validation = part("validation", max(1, MAX_VALIDATION // num_classes))
     return Task(part("train", per_class), validation, test, num_classes)
 
 
 def _split(dataset: str, image_size: int, seed: int) -> tuple[Part, int]:
-    images, labels = _images(dataset, image_size)
     description = load_dataset(dataset, split_seed=seed)
 
     def part(split: str, per_class: int) -> Data:
@@ -67,14 +68,10 @@ def _split(dataset: str, image_size: int, seed: int) -> tuple[Part, int]:
         if split != "train":  # as many as there are
             per_class = min(per_class, np.bincount(description.labels[rows]).min())
         rows = rows[few(description.labels[rows], per_class, seed=seed)]
-        return images[rows], labels[rows]
+        chosen = replace(description, splits={**description.splits, split: rows})
+        return chosen.tensors(split, image_size)
 
     return part, description.num_classes
-
-
-@lru_cache(maxsize=2)  # a worker of a sweep meets the same images again and again
-def _images(dataset: str, image_size: int) -> Data:
-    return load_dataset(dataset).tensors("all", image_size)
 
 
 def _scenes(image_size: int, seed: int) -> tuple[Part, int]:

@@ -47,8 +47,8 @@ def fit(
     image anew. ``unfreezing`` thaws stages as the epochs go by. Training stops early after
     ``patience`` epochs without a better validation result. With a ``checkpoint`` every finished
     epoch is kept in that file; called again, ``fit`` goes on from there and ends with the same
-    weights as without the interruption. ``on_epoch`` gets the history after each. On a GPU it runs in mixed precision. Seeds the global
-    generators.
+    weights as without the interruption. ``on_epoch`` gets the history after each epoch. On a GPU
+    it runs in mixed precision. Seeds the global generators.
 
     Returns one row an epoch: epoch, lr (the largest of all groups), train_loss, train_accuracy,
     validation_loss and validation_accuracy where there is validation, seconds, and best, which is

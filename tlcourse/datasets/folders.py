@@ -65,7 +65,7 @@ def load_folder(path: Path | str, *, split_seed: int = 0) -> ImageDataset:
     candidates = [
         _Candidate(file, folder.name, part)
         for folder, part in class_folders
-        for file in _walk(folder)
+        for file in walk(folder)
     ]
     with ThreadPoolExecutor(THREADS) as pool:
         checked = list(pool.map(_check, candidates))
@@ -147,7 +147,7 @@ def _children(path: Path) -> tuple[list[Path], list[str]]:
     return folders, lines
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path) -> Iterator[Path]:
     """Files and linked folders at any depth; links are not entered, so that a loop of them ends."""
     for parent, folders, files in os.walk(folder, followlinks=False):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

@@ -35,6 +35,8 @@ def open_image(path: Path) -> Image.Image:
                 raise ImageError(f"{path}: {image.format} is a drawing; save it as PNG or JPEG")
             _check_size(path, image)
             return _to_8_bit(path, ImageOps.exif_transpose(image))
+    except FileNotFoundError as error:
+        raise ImageError(f"{path}: is gone; was it moved while the folder was read?") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: not an image that can be read") from error
     except Image.DecompressionBombError as error:

@@ -1,0 +1,120 @@
+"""The commands for your own images: advise, fit, predict, explain, export, and sweep."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_commands(commands: Any) -> None:
+    """Add the subcommands to those of ``tlcourse``."""
+    advise = commands.add_parser("advise", help="which strategy fits your images, and why")
+    advise.set_defaults(run=_advise)
+    fit = commands.add_parser("fit", help="train, test, explain and export a model on your images")
+    fit.add_argument("--output", type=Path, required=True, help="a new folder for the model")
+    fit.add_argument("--strategy", help="instead of the advised one")
+    fit.set_defaults(run=_fit)
+    for command in (advise, fit):
+        command.add_argument("folder", type=Path, help="one subfolder a class, or a zip or tar")
+        command.add_argument("--backbone", default="efficientnet_lite0")
+        command.add_argument("--image-size", type=int, help="in pixels; default: the backbone's")
+        command.add_argument("--minutes", type=float, default=1.0, help="to train, at most; 1")
+        command.add_argument("--seed", type=int, default=0, help="of split and training; 0")
+
+    predict = commands.add_parser("predict", help="what a model says of images, as CSV")
+    predict.add_argument("--score", action="store_true", help="folders name the classes: accuracy")
+    predict.set_defaults(run=_predict)
+    explain = commands.add_parser("explain", help="where in the images a model sees its answer")
+    explain.add_argument("--output", type=Path, required=True, help="a new folder for the pictures")
+    explain.set_defaults(run=_explain)
+    export = commands.add_parser("export", help="write a model as ONNX or for torch.export.load")
+    export.add_argument("--format", choices=("onnx", "torch"), required=True)
+    export.set_defaults(run=_export)
+    for command in (predict, explain, export):
+        command.add_argument("model", type=Path, help="the output folder of fit")
+    for command in (predict, explain):
+        command.add_argument("images", type=Path, help="an image, or a folder of images")
+
+    sweep = commands.add_parser("sweep", help="measure the matrix of data, sizes and strategies")
+    sweep.add_argument("folder", type=Path, help="for the results; a sweep there goes on")
+    sweep.add_argument("--matrix", choices=("quick", "laptop", "full"), default="laptop")
+    sweep.add_argument("--workers", type=int, default=2, help="processes on this machine; 2")
+    sweep.add_argument("--backend", choices=("processes", "dask", "ray"), default="processes")
+    sweep.add_argument("--address", help="of the dask scheduler or ray cluster")
+    sweep.set_defaults(run=_sweep)
+
+
+def _advise(options: argparse.Namespace) -> int:
+    from tlcourse.model_folder import advise_folder
+
+    images, advice = advise_folder(
+        options.folder,
+        backbone=options.backbone,
+        image_size=options.image_size,
+        minutes=options.minutes,
+        seed=options.seed,
+    )
+    for line in images.findings:
+        print(f"note: {line}")
+    print(advice)
+    print(advice.table.round(3).to_string())
+    return 0
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from tlcourse.model_folder import fit_folder
+
+    fit_folder(
+        options.folder,
+        options.output,
+        backbone=options.backbone,
+        strategy=options.strategy,
+        image_size=options.image_size,
+        minutes=options.minutes,
+        seed=options.seed,
+    )
+    print(f"the model, its card and the report are in {options.output}")
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from tlcourse.model_folder import predict_files
+
+    answers = predict_files(options.model, options.images)
+    for line in answers.unreadable:
+        print(f"left out: {line}", file=sys.stderr)
+    table = answers.table if options.score else answers.table.drop(columns="truth")
+    table.to_csv(sys.stdout, index=False, float_format="%.4f")
+    if options.score:
+        print(f"accuracy {answers.accuracy:.4f}")
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from tlcourse.model_folder import explain_files
+
+    written = explain_files(options.model, options.images, options.output)
+    print(f"{len(written)} pictures in {options.output}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from tlcourse.model_folder import export_folder
+
+    print(export_folder(options.model, options.format))
+    return 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from tlcourse.laboratory import run_matrix
+
+    reports = run_matrix(
+        options.folder,
+        options.matrix,
+        workers=options.workers,
+        backend=options.backend,
+        address=options.address,
+    )
+    for report in reports:
+        print(report)
+    return 0

@@ -1,0 +1,86 @@
+"""What is unusual about a user's images: said before they are trained on."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tlcourse.datasets import ImageDataset
+from tlcourse.datasets.splits import SPLITS
+
+IMBALANCE = 3  # the largest class to the smallest
+FEW = 20  # images a class
+SHOWN = 5
+
+
+def check_images(dataset: ImageDataset, image_size: int) -> list[str]:
+    """One line for each thing to know: files left out, copies, imbalance, few or tiny images."""
+    return [
+        *_left_out(dataset),
+        *_copies(dataset),
+        *_class_sizes(dataset),
+        *_tiny(dataset, image_size),
+    ]
+
+
+def _left_out(dataset: ImageDataset) -> list[str]:
+    if not dataset.skipped:
+        return []
+    more = len(dataset.skipped) - SHOWN
+    shown = [f"left out: {line}" for line in dataset.skipped[:SHOWN]]
+    return shown + ([f"left out: {more} more"] if more > 0 else [])
+
+
+def _copies(dataset: ImageDataset) -> list[str]:
+    if not dataset.alike:
+        return []
+    files = dataset.images.files
+    images = sum(map(len, dataset.alike))
+    first = ", ".join(files[i].name for i in dataset.alike[0])
+    lines = [
+        f"{images} images are copies of {len(dataset.alike)} pictures, perhaps at another size or "
+        f"quality ({first}, …); each picture's stay on one side of the split where it is made here"
+    ]
+    part = {int(i): name for name in SPLITS for i in dataset.splits[name]}
+    across = [group for group in dataset.alike if len({part[i] for i in group if i in part}) > 1]
+    if across:
+        names = " and ".join(str(files[i]) for i in across[0][:2])
+        lines.append(
+            f"{len(across)} pictures are in two of your train, val and test folders, such as "
+            f"{names}: the accuracy will look better than it is"
+        )
+    torn = [group for group in dataset.alike if len(set(dataset.labels[list(group)])) > 1]
+    if torn:
+        names = " and ".join(str(files[i]) for i in torn[0][:2])
+        lines.append(f"{len(torn)} pictures stand under two classes, such as {names}")
+    return lines
+
+
+def _class_sizes(dataset: ImageDataset) -> list[str]:
+    counts = np.bincount(dataset.labels, minlength=dataset.num_classes)
+    small, large = int(counts.argmin()), int(counts.argmax())
+    names = dataset.class_names
+    lines = []
+    if counts[large] > IMBALANCE * counts[small]:
+        lines.append(
+            f"{names[large]} has {counts[large]} images, {names[small]} {counts[small]}: read the "
+            "accuracy of each class, not only the mean"
+        )
+    if counts[small] < FEW:
+        lines.append(f"{names[small]} has only {counts[small]} images: expect a rough estimate")
+    return lines
+
+
+def _tiny(dataset: ImageDataset, image_size: int) -> list[str]:
+    tiny = sum(_shorter_side(file) < image_size / 2 for file in dataset.images.files)
+    if not tiny:
+        return []
+    return [
+        f"{tiny} of {len(dataset)} images have a side below {image_size // 2} px and are enlarged "
+        f"to {image_size} px, which adds no detail"
+    ]
+
+
+def _shorter_side(file: Path) -> int:
+    with Image.open(file) as image:  # reads the header only
+        return min(image.size)
