@@ -1,6 +1,7 @@
-"""The commands for your own images: advise, fit, predict, explain, export, and sweep."""
+"""The commands for your own images (advise, fit, predict, explain, export) and for sweeps."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,16 @@ def add_commands(commands: Any) -> None:
         command.add_argument("model", type=Path, help="the output folder of fit")
     for command in (predict, explain):
         command.add_argument("images", type=Path, help="an image, or a folder of images")
+
+    cell = commands.add_parser("cell", help="one cell of the matrix, also under torchrun")
+    cell.add_argument("dataset", help="scenes, or a data set's name")
+    cell.add_argument("per_class", type=int, help="training images of each class")
+    cell.add_argument("strategy")
+    cell.add_argument("--backbone", default="efficientnet_lite0")
+    cell.add_argument("--seed", type=int, default=0)
+    cell.add_argument("--image-size", type=int, default=64)
+    cell.add_argument("--steps", type=int, default=120)
+    cell.set_defaults(run=_cell)
 
     sweep = commands.add_parser("sweep", help="measure the matrix of data, sizes and strategies")
     sweep.add_argument("folder", type=Path, help="for the results; a sweep there goes on")
@@ -102,6 +113,18 @@ def _export(options: argparse.Namespace) -> int:
     from tlcourse.model_folder import export_folder
 
     print(export_folder(options.model, options.format))
+    return 0
+
+
+def _cell(options: argparse.Namespace) -> int:
+    from tlcourse.data_parallel import is_first, joined
+    from tlcourse.laboratory import run_cell
+
+    settings = {k: v for k, v in vars(options).items() if k not in ("command", "run")}
+    with joined():
+        result = run_cell(**settings)
+        if is_first():
+            print(json.dumps(result))
     return 0
 
 

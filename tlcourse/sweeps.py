@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -27,6 +28,7 @@ from tlcourse.suggestions import did_you_mean
 Settings = Mapping[str, str | int | float]
 Result = Mapping[str, Any]
 Backend = Literal["processes", "dask", "ray"]
+Pool = Callable[[Iterator[Any]], Iterable[Any]]
 ATTEMPTS = 3
 
 _SCHEMA = """
@@ -84,8 +86,8 @@ def sweep(
         missing = {key: cell for key, cell in wanted.items() if states.get(key) != "done"}
         interrupted = tuple(key for key in missing if states.get(key) == "started")
         run = _Sweep(function, database, missing)
-        with _pool(backend, workers, address) as parallel:
-            for _ in progress(run.results(parallel), desc="cells", total=len(missing)):
+        with _pool(backend, workers, address) as call_all:
+            for _ in progress(run.results(call_all), desc="cells", total=len(missing)):
                 pass
     if run.failed:
         key, error = next(iter(run.failed.items()))
@@ -126,14 +128,14 @@ class _Sweep:
         self.suspects: list[str] = []  # were out when a worker died: it may have been their doing
         self.lock = threading.Lock()  # joblib hands out from threads of its own
 
-    def results(self, parallel: Callable[[], joblib.Parallel]) -> Iterator[str]:
+    def results(self, call_all: Pool) -> Iterator[str]:
         """Run until every cell is done or has failed for good; the keys as they are settled."""
         while self.missing:
             alone = self.suspects[:1]
             batch = alone or list(self.missing)
             out: set[str] = set()
             try:
-                for key, result, error in parallel()(self._hand_out(batch, out)):
+                for key, result, error in call_all(self._hand_out(batch, out)):
                     out.discard(key)
                     if key in self.suspects:
                         self.suspects.remove(key)
@@ -244,28 +246,29 @@ def _check_function(database: sqlite3.Connection, function: Callable[..., Result
 
 
 @contextmanager
-def _pool(
-    backend: Backend, workers: int, address: str | None
-) -> Iterator[Callable[[], joblib.Parallel]]:
-    """Makes joblib's Parallel over the processes or the cluster."""
+def _pool(backend: Backend, workers: int, address: str | None) -> Iterator[Pool]:
+    """What runs joblib's delayed calls on the processes or the cluster."""
     options: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1}
     if backend == "processes":
-        yield lambda: joblib.Parallel(
-            n_jobs=workers,
-            backend="loky",
-            initializer=_end_with,
-            initargs=(os.getpid(),),
-            **options,
-        )
+        options |= {"initializer": _end_with, "initargs": (os.getpid(),)}
+        yield lambda calls: joblib.Parallel(n_jobs=workers, backend="loky", **options)(calls)
     elif backend == "dask":
         with _dask(address), joblib.parallel_config(backend="dask"):
-            yield lambda: joblib.Parallel(**options)
+            yield lambda calls: joblib.Parallel(**options)(calls)
     elif backend == "ray":
-        with _ray(address), joblib.parallel_config(backend="ray"):
-            yield lambda: joblib.Parallel(n_jobs=-1, **options)
+        with _ray(address), joblib.parallel_config(backend="ray", n_jobs=-1):
+            yield _in_chunks
     else:
         near = did_you_mean(backend, get_args(Backend))
         raise SweepError(f"no backend {backend!r}; there are {', '.join(get_args(Backend))}{near}")
+
+
+def _in_chunks(calls: Iterator[Any]) -> Iterator[Any]:
+    """Ray's joblib backend gives no result before all have come: so a few calls at a time."""
+    parallel = joblib.Parallel(batch_size=1)
+    size = 4 * joblib.effective_n_jobs(-1)
+    while chunk := list(islice(calls, size)):
+        yield from parallel(chunk)
 
 
 @contextmanager

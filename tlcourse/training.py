@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from tlcourse.data_parallel import distribute, is_first, share, total, weight
 from tlcourse.files import replacing
 from tlcourse.hashing import hash_tensors
 from tlcourse.optim import Schedule, cosine
@@ -48,7 +49,8 @@ def fit(
     ``patience`` epochs without a better validation result. With a ``checkpoint`` every finished
     epoch is kept in that file; called again, ``fit`` goes on from there and ends with the same
     weights as without the interruption. ``on_epoch`` gets the history after each epoch. On a GPU
-    it runs in mixed precision. Seeds the global generators.
+    it runs in mixed precision; started by torchrun, in several processes (see ``data_parallel``).
+    Seeds the global generators.
 
     Returns one row an epoch: epoch, lr (the largest of all groups), train_loss, train_accuracy,
     validation_loss and validation_accuracy where there is validation, seconds, and best, which is
@@ -89,24 +91,27 @@ def fit(
             unfreezing.start_epoch(epoch, optimizer, scheduler)
         seed_everything(seed + 100_003 * epoch)  # an epoch's numbers depend on nothing before it
         lr = max(group["lr"] for group in optimizer.param_groups)
-        losses, hits = 0.0, 0
+        losses, hits = 0.0, 0.0
         model.train()
+        parallel = distribute(model)  # anew: what was thawed must be averaged, too
         # Near-equal batches: a last batch of one image would break BatchNorm.
         for batch in torch.randperm(len(inputs)).tensor_split(num_batches):
-            x, y = inputs[batch], labels[batch].to(device())
+            mine = share(batch)
+            x, y = inputs[mine], labels[mine].to(device())
             if augment is not None:
                 x = torch.stack([augment(image) for image in x])
             with mixed_precision():
-                logits = model(x.to(device()))
+                logits = parallel(x.to(device()))
                 loss = cross_entropy(logits, y)
             optimizer.zero_grad()
-            run.scaler.scale(loss).backward()
+            run.scaler.scale(loss * weight(len(mine), len(batch))).backward()
             run.scaler.step(optimizer)
             run.scaler.update()
             if not by_loss:
                 scheduler.step()
-            losses += loss.item() * len(batch)
+            losses += loss.item() * len(mine)
             hits += (logits.argmax(dim=1) == y).sum().item()
+        losses, hits = total(losses, hits)
         if not losses < float("inf"):
             raise FloatingPointError(
                 f"the training loss is {losses} in epoch {epoch} at learning rate {lr:g}; "
@@ -172,7 +177,7 @@ class _Run:
         if self.best_epoch < 0 or _is_better(row, self.history[self.best_epoch]):
             self.best_epoch = len(self.history) - 1
             self.best_weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        if checkpoint is not None:
+        if checkpoint is not None and is_first():
             with replacing(checkpoint) as temporary:
                 torch.save(self._state(), temporary)
 
