@@ -1,4 +1,4 @@
-"""Trains two networks and saves their weights, alone or under torchrun: ``parallel_job.py FILE``."""
+"""Train two networks, alone or under torchrun, and save their weights: ``parallel_job.py FILE``."""
 
 import sys
 

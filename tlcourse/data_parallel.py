@@ -60,8 +60,8 @@ def distribute(model: nn.Module) -> nn.Module:
     ]
     if alone:
         raise ValueError(
-            f"{alone[0]} and {len(alone) - 1} more BatchNorm layers would see a share of each batch "
-            "only; freeze their statistics (set_policy) or, on GPUs, make them "
+            f"{alone[0]} and {len(alone) - 1} more BatchNorm layers would see a share of each "
+            "batch only; freeze their statistics (set_policy) or, on GPUs, make them "
             "torch.nn.SyncBatchNorm before anything else"
         )
     ids = [torch.cuda.current_device()] if device().type == "cuda" else None

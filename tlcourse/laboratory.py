@@ -11,7 +11,7 @@ from tlcourse.files import replacing
 from tlcourse.measurements import measure_cell
 from tlcourse.strategies import STRATEGIES, strategy_named, train
 from tlcourse.sweeps import Report, Settings, sweep
-from tlcourse.tasks import make_task
+from tlcourse.tasks import MAX_TEST, make_task
 from tlcourse.training import evaluate
 
 BACKBONE = "efficientnet_lite0"
@@ -25,6 +25,7 @@ class Matrix:
     seeds: int
     image_size: int
     steps: int = 120
+    max_test: int = MAX_TEST
     backbones: tuple[str, ...] = (BACKBONE,)
 
 
@@ -35,7 +36,9 @@ _LAPTOP = {
     "rendered_digits": (5, 20, 50),
 }
 MATRICES = {
-    "quick": Matrix({"scenes": (5, 20), "elpv": (5, 20)}, seeds=3, image_size=64),
+    "quick": Matrix(
+        {"scenes": (5, 15), "elpv": (5, 15)}, seeds=3, image_size=48, steps=40, max_test=100
+    ),
     "laptop": Matrix(_LAPTOP, seeds=5, image_size=64),
     # The last four are downloaded beforehand, see the README.
     "full": Matrix(
@@ -57,7 +60,7 @@ MATRICES = {
 def cells(matrix: Matrix) -> list[Settings]:
     """Settings of ``run_cell`` for the whole matrix, those of the first seed first."""
     return [
-        {**task, "strategy": strategy, "steps": matrix.steps}
+        {**task, "strategy": strategy, "steps": matrix.steps, "max_test": matrix.max_test}
         for task in tasks(matrix)
         for strategy in STRATEGIES
     ]
@@ -105,12 +108,15 @@ def run_cell(
     backbone: str,
     image_size: int,
     steps: int,
+    max_test: int = MAX_TEST,
 ) -> dict[str, object]:
     """Train one network and test it: accuracies in [0, 1], the validation curve, and seconds.
 
     ``plain`` is the accuracy on test images as they are, the other names are shifts.
     """
-    task = make_task(dataset, per_class=per_class, image_size=image_size, seed=seed)
+    task = make_task(
+        dataset, per_class=per_class, image_size=image_size, seed=seed, max_test=max_test
+    )
     started = time.perf_counter()
     trained = train(
         strategy_named(strategy),

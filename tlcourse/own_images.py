@@ -33,12 +33,14 @@ class OwnImages:
 class Fitted:
     """A trained model with what was measured of it.
 
+    ``tried`` has the validation accuracy of each strategy, ``strategy`` is the one that was kept.
     Logits (N, C) and labels (N,) are of the validation and of the test images; ``temperature`` was
     fitted on the former.
     """
 
     images: OwnImages
     advice: Advice
+    tried: dict[str, float]
     strategy: str
     trained: Trained
     temperature: float
@@ -99,28 +101,47 @@ def fit_images(
     on_advice: Callable[[Advice], None] | None = None,
     on_epoch: Callable[[pd.DataFrame], None] | None = None,
 ) -> Fitted:
-    """Follow the advice, or the strategy of that name; then test once.
+    """Follow the strategy of that name or, without one, extraction and then the advised one.
 
-    The test images are looked at when everything is chosen: weights and temperature come from
-    validation.
+    Extraction takes seconds, so it is always tried; the better on validation is kept, and the
+    cheaper where they are equal. The test images are looked at when everything is chosen: strategy,
+    weights and temperature come from validation.
     """
     advice = advise_on(images, network, seed=seed, minutes=minutes)
     if on_advice is not None:
         on_advice(advice)
-    strategy = strategy or advice.strategy
-    trained = train(
-        strategy_named(strategy),
-        network.name,
-        images.parts["train"],
-        images.parts["validation"],
-        num_classes=images.dataset.num_classes,
-        steps=STEPS,
-        seed=seed,
-        checkpoint=checkpoint,
-        on_epoch=on_epoch,
-    )
+    tried: dict[str, Trained] = {}
+    for name in [strategy] if strategy else dict.fromkeys(("extraction", advice.strategy)):
+        if any(_best(trained) == 1 for trained in tried.values()):
+            break  # nothing is left to gain
+        tried[name] = train(
+            strategy_named(name),
+            network.name,
+            images.parts["train"],
+            images.parts["validation"],
+            num_classes=images.dataset.num_classes,
+            steps=STEPS,
+            seed=seed,
+            checkpoint=checkpoint and checkpoint / name,
+            on_epoch=on_epoch,
+        )
+    chosen = max(tried, key=lambda name: _best(tried[name]))  # of equals the first
     validation, test = (
-        (predict(trained.network, images.parts[part][0]), images.parts[part][1])
+        (predict(tried[chosen].network, images.parts[part][0]), images.parts[part][1])
         for part in ("validation", "test")
     )
-    return Fitted(images, advice, strategy, trained, fit_temperature(*validation), validation, test)
+    return Fitted(
+        images=images,
+        advice=advice,
+        tried={name: _best(trained) for name, trained in tried.items()},
+        strategy=chosen,
+        trained=tried[chosen],
+        temperature=fit_temperature(*validation),
+        validation=validation,
+        test=test,
+    )
+
+
+def _best(trained: Trained) -> float:
+    """Validation accuracy of the weights that were kept."""
+    return float(trained.history.query("best")["validation_accuracy"].iloc[-1])

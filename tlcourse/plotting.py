@@ -171,3 +171,12 @@ def named_points(axis: Axes, x: pd.Series, y: pd.Series, line: Sequence[str]) ->
     axis.plot(x, y, "o", color=PALETTE[0])
     for name in x.index:
         axis.annotate(name, (x[name], y[name]), (5, -9), textcoords="offset points", fontsize=7)
+
+
+def means_over(axis: Axes, tables: Mapping[str, pd.DataFrame], **labels: Any) -> None:
+    """For each name the mean over runs (columns) along the index, in a band of a standard error."""
+    for (name, table), marker, color in zip(tables.items(), MARKERS, PALETTE, strict=False):
+        mean, error = table.mean(axis=1), table.sem(axis=1)
+        axis.plot(table.index, mean, marker + "-", color=color, label=name, markersize=5)
+        axis.fill_between(table.index, mean - error, mean + error, color=color, alpha=0.12)
+    axis.set(**labels)

@@ -181,6 +181,7 @@ def _values(fitted: Fitted) -> dict[str, Any]:
         "findings": fitted.images.findings,
         "advice": fitted.advice,
         "strategy": fitted.strategy,
+        "tried": fitted.tried,
         "table": fitted.advice.table.round(3).reset_index(names="strategy").to_dict("records"),
         "network": network.name,
         "provenance": network.provenance,
@@ -252,8 +253,10 @@ On the validation images, by which the weights were chosen, it was
 {% endfor %}</tbody></table></div>
 
 <h2>Strategy: {{ strategy }}</h2>
-{% if strategy != advice.strategy %}<p>You chose it; the advice was {{ advice.strategy }}.</p>
-{% endif %}<ul>
+<p>Tried, with accuracy on validation:
+{% for name, value in tried.items() %}{{ name }} {{ "%.3f" | format(value) }}{{ "" if loop.last
+else ", " }}{% endfor %}. The advice was {{ advice.strategy }}.</p>
+<ul>
 {% for reason in advice.reasons %}<li>{{ reason }}</li>
 {% endfor %}{% for doubt in advice.doubts %}<li>unsure: {{ doubt }}</li>
 {% endfor %}</ul>

@@ -14,8 +14,8 @@ from tlcourse.datasets.subsets import few
 from tlcourse.shifts import blur, tint
 from tlcourse.training import Data
 
-MAX_VALIDATION = 96
 MAX_TEST = 400
+VALIDATION_SHARE = 0.24  # as many validation images for so many test images
 OBJECT_SHARE = 0.75  # the object's longer side, in sides of its scene
 
 
@@ -37,17 +37,19 @@ class Task:
 
 
 @lru_cache(maxsize=2)  # a sweep's worker tries one strategy after another on a task
-def make_task(dataset: str, *, per_class: int, image_size: int, seed: int) -> Task:
+def make_task(
+    dataset: str, *, per_class: int, image_size: int, seed: int, max_test: int = MAX_TEST
+) -> Task:
     """``per_class`` training images of each class of a data set or of ``scenes``, split by seed.
 
-    Validation (at most 96 images) and test (at most 400) have as many of each class, too: on
-    ELPV, naming every cell functional would else be right in seven of ten. Raises DatasetError for
-    an unknown data set and for more images per class than it has.
+    Test (at most ``max_test`` images) and validation (about a quarter of that) have as many of each
+    class, too: on ELPV, naming every cell functional would else be right in seven of ten. Raises
+    DatasetError for an unknown data set and for more images per class than it has.
     """
     part, num_classes = (
         _scenes(image_size, seed) if dataset == "scenes" else _split(dataset, image_size, seed)
     )
-    per_test = max(1, MAX_TEST // num_classes)
+    per_test = max(1, max_test // num_classes)
     images, labels = part("test", per_test)
     test = {
         "plain": (images, labels),
@@ -56,7 +58,7 @@ def make_task(dataset: str, *, per_class: int, image_size: int, seed: int) -> Ta
     }
     if dataset == "scenes":
         test["background"] = part("test", per_test, background=checks)
-    validation = part("validation", max(1, MAX_VALIDATION // num_classes))
+    validation = part("validation", max(1, int(VALIDATION_SHARE * max_test) // num_classes))
     return Task(part("train", per_class), validation, test, num_classes)
 
 
