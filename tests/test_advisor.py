@@ -8,7 +8,7 @@ import torch
 from tlcourse.advisor import advise
 from tlcourse.advisor_score import RULES, score
 from tlcourse.backbones import load_backbone
-from tlcourse.measurements import Costs, Measured, measure
+from tlcourse.measurements import Costs, Measured, measure, transfer_scores
 from tlcourse.strategies import STRATEGIES
 from tlcourse.tasks import make_task
 
@@ -86,10 +86,13 @@ def test_costs_follow_the_recipe():
 
 def test_photographs_are_measured_as_nearer_than_solar_cells():
     network = load_backbone("efficientnet_lite0")
-    near, far = (
-        measure(make_task(name, per_class=5, image_size=64, seed=0).train, network, seed=0)
-        for name in ("scenes", "elpv")
-    )
+    trains = [
+        make_task(name, per_class=5, image_size=64, seed=0).train for name in ("scenes", "elpv")
+    ]
+    near, far = (measure(train, network, seed=0) for train in trains)
+    scores = transfer_scores(trains[0], network, seed=0)
+    assert (scores["MMD²"], scores["linear probe"]) == (near.distance, near.probe)
+    assert all(np.isfinite(value) for value in scores.values()) and len(scores) == 7
     assert (near.quadrant, far.quadrant) == (("small", "similar"), ("small", "far"))
     assert near.per_class == 5 and near.classes == 7 and far.images == 10
     assert 0 < near.costs.half < near.costs.forward < near.costs.training

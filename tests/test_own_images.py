@@ -201,8 +201,8 @@ def test_what_is_unusual_is_said(tmp_path):
         text = "\n".join(check_images(load_folder(tmp_path), 128))
     for expected in (
         "left out: ",
-        "2 images are copies of 1 pictures",
-        "1 pictures are in two of your train, val and test folders",
+        "quality: 1, 2 images in all, such as small.jpg, again.jpg",
+        "pictures in two of your train, val and test folders: 1, such as ",
         "many has 62 images, few 16",
         "few has only 16 images",
         "16 of 78 images have a side below 64 px",

@@ -38,21 +38,22 @@ def _copies(dataset: ImageDataset) -> list[str]:
     images = sum(map(len, dataset.alike))
     first = ", ".join(files[i].name for i in dataset.alike[0])
     lines = [
-        f"{images} images are copies of {len(dataset.alike)} pictures, perhaps at another size or "
-        f"quality ({first}, …); each picture's stay on one side of the split where it is made here"
+        f"pictures that are there more than once, perhaps at another size or quality: "
+        f"{len(dataset.alike)}, {images} images in all, such as {first}; where the split is made "
+        "here, they are on one side of it"
     ]
     part = {int(i): name for name in SPLITS for i in dataset.splits[name]}
     across = [group for group in dataset.alike if len({part[i] for i in group if i in part}) > 1]
     if across:
         names = " and ".join(str(files[i]) for i in across[0][:2])
         lines.append(
-            f"{len(across)} pictures are in two of your train, val and test folders, such as "
-            f"{names}: the accuracy will look better than it is"
+            f"pictures in two of your train, val and test folders: {len(across)}, such as {names}; "
+            "the accuracy will look better than it is"
         )
     torn = [group for group in dataset.alike if len(set(dataset.labels[list(group)])) > 1]
     if torn:
         names = " and ".join(str(files[i]) for i in torn[0][:2])
-        lines.append(f"{len(torn)} pictures stand under two classes, such as {names}")
+        lines.append(f"pictures under two classes: {len(torn)}, such as {names}")
     return lines
 
 

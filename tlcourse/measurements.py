@@ -15,8 +15,15 @@ from tlcourse.runtime import device, evaluating, mixed_precision
 from tlcourse.strategies import EPOCHS, Strategy
 from tlcourse.sweeps import Result
 from tlcourse.tasks import make_task
-from tlcourse.training import Data
-from tlcourse.transferability import nearest_centroid_accuracy, probe_accuracy
+from tlcourse.training import Data, predict
+from tlcourse.transferability import (
+    frechet_distance,
+    h_score,
+    leep,
+    log_me,
+    nearest_centroid_accuracy,
+    probe_accuracy,
+)
 
 # From here on a domain counts as far and a set as large. The distance lies between those of scenes
 # (0.05) and of solar cells (0.12) at 64 px; the size is a convention. Advice does not use them.
@@ -76,18 +83,50 @@ def measure(train: Data, network: Backbone, *, seed: int, costs: bool = True) ->
     """
     images, labels = train
     features = extract_features(network, images)
-    reference, _ = load_dataset("cutouts").tensors("all", images.shape[-1])
-    some = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))[:SAMPLE]
+    reference, some = _samples(features, images.shape[-1], network, seed)
     classes = len(labels.unique())
     return Measured(
         images=len(images),
         classes=classes,
         per_class=len(images) / classes,
-        distance=mmd(extract_features(network, reference), features[some]).item(),
+        distance=mmd(reference, some).item(),
         probe=probe_accuracy(features, labels, seed=seed),
         centroid=nearest_centroid_accuracy(features, labels, seed=seed),
         costs=measure_costs(network.name, images) if costs else None,
     )
+
+
+def transfer_scores(train: Data, network: Backbone, *, seed: int) -> dict[str, float]:
+    """All scores of ``transferability`` for a training set, from one pass of a pretrained network.
+
+    ``network`` has the head of its source's classes, for LEEP. The two distances are those to the
+    course's cutouts; Fréchet's is between samples of equal size.
+    """
+    images, labels = train
+    features = extract_features(network, images)
+    source_logits = predict(network.head, features)
+    reference, some = _samples(features, images.shape[-1], network, seed)
+    equal = min(len(reference), len(some))
+    return {
+        "LogME": log_me(features, labels),
+        "LEEP": leep(source_logits, labels),
+        "H-score": h_score(features, labels),
+        "nearest centroid": nearest_centroid_accuracy(features, labels, seed=seed),
+        "linear probe": probe_accuracy(features, labels, seed=seed),
+        "MMD²": mmd(reference, some).item(),
+        "Fréchet": frechet_distance(reference[:equal], some[:equal]),
+    }
+
+
+def _samples(
+    features: Tensor, image_size: int, network: Backbone, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Features of the cutouts in a drawn order, and of as many images as the distances take."""
+    generator = torch.Generator().manual_seed(seed)
+    cutouts, _ = load_dataset("cutouts").tensors("all", image_size)
+    reference = extract_features(network, cutouts)
+    some = torch.randperm(len(features), generator=generator)[:SAMPLE]
+    return reference[torch.randperm(len(reference), generator=generator)], features[some]
 
 
 def measure_costs(backbone: str, images: Tensor) -> Costs:

@@ -90,7 +90,7 @@ def calibration(fitted: Fitted) -> Picture:
         color = PALETTE[len(errors) - 1]
         axis.plot(table["confidence"], table["accuracy"], style, color=color, label=label)
     axis.set(title="Calibration on the test images", xlabel="confidence", ylabel="accuracy")
-    axis.legend(loc="upper left")
+    axis.legend(loc="lower left")
     return Picture(
         figure,
         "Accuracy against confidence; the calibration error is "
