@@ -162,6 +162,8 @@ def test_nothing_of_the_users_is_overwritten_and_nothing_lands_elsewhere(photogr
         fit_folder(tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(ValueError, match="did you mean gradual"):
         fit_folder(photographs, tmp_path / "out", strategy="graduall")
+    with pytest.raises(DatasetError, match="no class"):
+        fit_folder(next(photographs.iterdir()), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

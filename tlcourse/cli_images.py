@@ -138,6 +138,9 @@ def _sweep(options: argparse.Namespace) -> int:
         backend=options.backend,
         address=options.address,
     )
-    for report in reports:
-        print(report)
+    for name, report in zip(("tasks measured", "cells trained"), reports, strict=True):
+        print(
+            f"{name}: {report.done} now, {report.kept} before; {len(report.interrupted)} had been "
+            f"interrupted, {len(report.retried)} were tried again"
+        )
     return 0

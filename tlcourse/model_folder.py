@@ -69,10 +69,14 @@ def fit_folder(
         "image_size": image_size,
         "seed": seed,
     }
-    _begin(source, output, call)
-    images = read_images(_folder_of(source, output), network, seed=seed, image_size=image_size)
-    dataset = images.dataset
-    say(f"{len(dataset)} images in {dataset.num_classes} classes")
+    fresh = _begin(source, output, call)
+    try:
+        images = read_images(_folder_of(source, output), network, seed=seed, image_size=image_size)
+    except Exception:
+        if fresh:  # all there is in it is ours, and of no use
+            shutil.rmtree(output)
+        raise
+    say(f"{len(images.dataset)} images in {images.dataset.num_classes} classes")
     for line in images.findings:
         say(f"  note: {line}")
     fitted = fit_images(
@@ -107,15 +111,16 @@ def advise_folder(
         return images, advise_on(images, network, seed=seed, minutes=minutes)
 
 
-def _begin(source: Path, output: Path, call: dict[str, object]) -> None:
-    """Make the output folder, or find in it the same call, interrupted."""
+def _begin(source: Path, output: Path, call: dict[str, object]) -> bool:
+    """Make the output folder, or find in it the same call, interrupted; whether it is new."""
     if not source.exists():
         raise DatasetError(f"{source} is not there; expected a folder with one subfolder a class")
     if output.resolve().is_relative_to(source.resolve()):
         raise DatasetError(
             f"{output} lies in {source}: the next run would take it for a class; write elsewhere"
         )
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    fresh = not output.exists() or (output.is_dir() and not any(output.iterdir()))
+    if not fresh:
         started = output / STARTED
         if not started.is_file():
             raise DatasetError(f"{output} is not empty; nothing in it is overwritten: name another")
@@ -126,6 +131,7 @@ def _begin(source: Path, output: Path, call: dict[str, object]) -> None:
             )
     with replacing(output / STARTED) as temporary:
         temporary.write_text(json.dumps(call), encoding="utf-8")
+    return fresh
 
 
 def _folder_of(source: Path, output: Path) -> Path:

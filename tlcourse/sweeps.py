@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -86,7 +87,9 @@ def sweep(
         missing = {key: cell for key, cell in wanted.items() if states.get(key) != "done"}
         interrupted = tuple(key for key in missing if states.get(key) == "started")
         run = _Sweep(function, database, missing)
-        with _pool(backend, workers, address) as call_all:
+        with _pool(backend, workers, address) as call_all, warnings.catch_warnings():
+            # loky replaces a worker whose memory has grown; nothing is lost by that.
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
             for _ in progress(run.results(call_all), desc="cells", total=len(missing)):
                 pass
     if run.failed:
