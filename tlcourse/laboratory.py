@@ -37,7 +37,7 @@ _LAPTOP = {
 }
 MATRICES = {
     "quick": Matrix(
-        {"scenes": (5, 15), "elpv": (5, 15)}, seeds=3, image_size=48, steps=40, max_test=100
+        {"scenes": (5, 10), "elpv": (5, 20)}, seeds=3, image_size=48, steps=30, max_test=100
     ),
     "laptop": Matrix(_LAPTOP, seeds=5, image_size=64),
     # The last four are downloaded beforehand, see the README.
