@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pandas as pd
 import psutil
@@ -19,6 +20,13 @@ from sweep_jobs import CELLS, deadly, fragile, job
 from tlcourse.sweeps import Report, SweepError, read_results, sweep
 
 SCRIPT = Path(__file__).with_name("sweep_jobs.py")
+
+
+@pytest.fixture(autouse=True)
+def environment():
+    """Dask sets OMP_NUM_THREADS for its workers and leaves it there, for every later test."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(scope="module")
