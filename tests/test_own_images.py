@@ -164,6 +164,8 @@ def test_nothing_of_the_users_is_overwritten_and_nothing_lands_elsewhere(photogr
         fit_folder(photographs, tmp_path / "out", strategy="graduall")
     with pytest.raises(DatasetError, match="no class"):
         fit_folder(next(photographs.iterdir()), tmp_path / "out")
+    with pytest.raises(BackboneError, match="at least 32 × 32 px"):
+        fit_folder(photographs, tmp_path / "out", image_size=20)
     assert not (tmp_path / "out").exists()
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from tlcourse.advisor import STEPS, Advice, advise, load_records
 from tlcourse.backbones import Backbone
@@ -58,12 +59,17 @@ def read_images(
 ) -> OwnImages:
     """The images of a folder, checked and prepared as the network expects them.
 
-    Raises DatasetError for a folder that cannot be used and for more images than fit in memory.
+    Raises DatasetError for a folder that cannot be used and for more images than fit in memory,
+    BackboneError for a size that the network does not take.
     """
+    size, resize = sizes(network, image_size)
+    with torch.inference_mode():  # what does not fit is found here, not in the middle
+        network.features(
+            torch.zeros(1, 3, size, size, dtype=torch.uint8), up_to=network.stage_names[0]
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is left out is among the findings
         dataset = load_folder(source, split_seed=seed)
-    size, resize = sizes(network, image_size)
     if 3 * size**2 * len(dataset) > MAX_BYTES:
         raise DatasetError(
             f"{len(dataset)} images of {size} px need more than {MAX_BYTES // 2**30} GiB of memory;"
