@@ -67,7 +67,7 @@ class Measured:
     distance: float
     probe: float
     centroid: float
-    costs: "Costs | None" = None
+    costs: Costs | None = None
 
     @property
     def quadrant(self) -> tuple[str, str]:
