@@ -8,7 +8,7 @@ import pandas as pd
 
 from tlcourse.measurements import Costs, Measured
 from tlcourse.runtime import DATA_DIR
-from tlcourse.strategies import STRATEGIES
+from tlcourse.strategies import STEPS, STRATEGIES
 from tlcourse.sweeps import read_results
 
 RESULTS = DATA_DIR / "results"
@@ -16,7 +16,6 @@ NEIGHBOURS = 3
 CLOSE = 0.01  # one point of accuracy: nearer than that, the cheaper strategy is as good
 FAR_AWAY = 1.5  # standard deviations
 MIN_PER_CLASS = 20
-STEPS = 120
 Z = 1.64  # standard errors to either side of nine in ten values
 
 

@@ -1,6 +1,7 @@
 """Models that outlive the course: safetensors with JSON, torch.export and ONNX, each checked."""
 
 import hashlib
+import io
 import json
 import shutil
 from pathlib import Path
@@ -68,9 +69,10 @@ def export_torch(folder: Path, images: Tensor) -> Path:
     """
     model, _ = load_model(folder)
     path = folder / "model.pt2"
+    content = io.BytesIO()
+    torch.export.save(_exported(model, images), content)
     with replacing(path) as temporary:
-        torch.export.save(_exported(model, images), temporary.with_suffix(".pt2"))
-        temporary.with_suffix(".pt2").replace(temporary)
+        temporary.write_bytes(content.getvalue())
     again = torch.export.load(path).module()
     _check(path, model, images, again(images).detach())
     return path

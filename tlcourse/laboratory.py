@@ -9,7 +9,7 @@ from typing import Any
 from tlcourse.claims import environment
 from tlcourse.files import replacing
 from tlcourse.measurements import measure_cell
-from tlcourse.strategies import STRATEGIES, strategy_named, train
+from tlcourse.strategies import STEPS, STRATEGIES, strategy_named, train
 from tlcourse.sweeps import Report, Settings, sweep
 from tlcourse.tasks import MAX_TEST, make_task
 from tlcourse.training import evaluate
@@ -24,7 +24,7 @@ class Matrix:
     sizes: dict[str, tuple[int, ...]]
     seeds: int
     image_size: int
-    steps: int = 120
+    steps: int = STEPS
     max_test: int = MAX_TEST
     backbones: tuple[str, ...] = (BACKBONE,)
 

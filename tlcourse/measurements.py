@@ -12,7 +12,7 @@ from tlcourse.datasets import load_dataset
 from tlcourse.features import extract_features
 from tlcourse.mmd import mmd
 from tlcourse.runtime import device, evaluating, mixed_precision
-from tlcourse.strategies import EPOCHS, Strategy
+from tlcourse.strategies import BATCH_SIZE, EPOCHS, Strategy
 from tlcourse.sweeps import Result
 from tlcourse.tasks import make_task
 from tlcourse.training import Data, predict
@@ -30,7 +30,6 @@ from tlcourse.transferability import (
 FAR = 0.08
 LARGE = 100
 SAMPLE = 600  # images for the domain distance, whose cost grows with their square
-BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Costs:
         seconds = images * self.forward if strategy.kept else 0.0
         for phase in strategy.phases:
             learning = 1.0 - {0.0: 0.0, 0.5: self.half / self.forward, 1.0: 1.0}[phase.frozen]
-            seen = max(images, steps / EPOCHS * min(BATCH, images))
+            seen = max(images, steps / EPOCHS * min(BATCH_SIZE, images))
             seconds += phase.epochs * seen * learning * self.training
         return seconds
 
@@ -131,7 +130,7 @@ def _samples(
 
 def measure_costs(backbone: str, images: Tensor) -> Costs:
     """Time a network of that name on a batch of the images, after a first one to warm up."""
-    batch = images[torch.arange(BATCH) % len(images)].to(device())
+    batch = images[torch.arange(BATCH_SIZE) % len(images)].to(device())
     network = load_backbone(backbone, pretrained=False, num_classes=2).to(device())
     half = network.stage_names[len(network.stage_names[:-1]) // 2 - 1]
 
@@ -146,7 +145,7 @@ def measure_costs(backbone: str, images: Tensor) -> Costs:
             network.features(batch, up_to=up_to)
 
     runs = (lambda: forward("neck"), lambda: forward(half), step)
-    return Costs(*(_seconds(run) / BATCH for run in runs))
+    return Costs(*(_seconds(run) / BATCH_SIZE for run in runs))
 
 
 def _seconds(run: Callable[[], None]) -> float:

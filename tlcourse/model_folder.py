@@ -210,7 +210,7 @@ def predict_files(model_folder: Path, path: Path) -> Answers:
     The truth is the nearest folder above an image that is named after a class. Raises DatasetError
     where there is no readable image.
     """
-    model, settings = _loaded(model_folder)
+    model, settings = load_model(_checked(model_folder))
     rows, unreadable = [], []
     classes = settings["classes"]
     for files, images, lines in _batches(Path(path), settings):
@@ -237,7 +237,7 @@ def explain_files(model_folder: Path, path: Path, output: Path) -> list[Path]:
     output = Path(output)
     if output.exists():
         raise DatasetError(f"{output} is there already; nothing is overwritten: name another")
-    network, settings = _loaded(model_folder, load_network)
+    network, settings = load_network(_checked(model_folder))
     written = []
     for files, images, _ in _batches(Path(path), settings):
         if not files:
@@ -259,18 +259,19 @@ def explain_files(model_folder: Path, path: Path, output: Path) -> list[Path]:
 
 def export_folder(model_folder: Path, format: Literal["onnx", "torch"]) -> Path:
     """Write the model anew as ``model.onnx`` or ``model.pt2`` and check it; its path."""
-    model, settings = _loaded(model_folder)
-    size = settings["image_size"]
+    folder = _checked(model_folder)
+    size = load_model(folder)[1]["image_size"]
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (CHECKED, 3, size, size), generator=generator).to(torch.uint8)
-    return {"onnx": export_onnx, "torch": export_torch}[format](Path(model_folder), images)
+    return {"onnx": export_onnx, "torch": export_torch}[format](folder, images)
 
 
-def _loaded(folder: Path, load: Callable = load_model) -> tuple:
+def _checked(folder: Path) -> Path:
+    """The folder, if there is a model in it."""
     folder = Path(folder)
     if not (folder / "model.json").is_file():
         raise DatasetError(f"{folder} holds no model.json; expected the output folder of a fit")
-    return load(folder)
+    return folder
 
 
 def _batches(path: Path, settings: dict) -> Iterator[tuple[list[Path], Tensor, list[str]]]:

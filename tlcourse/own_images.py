@@ -8,13 +8,13 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from tlcourse.advisor import STEPS, Advice, advise, load_records
+from tlcourse.advisor import Advice, advise, load_records
 from tlcourse.backbones import Backbone
 from tlcourse.calibration import fit_temperature
 from tlcourse.datasets import DatasetError, ImageDataset, load_folder
 from tlcourse.folder_checks import check_images
 from tlcourse.measurements import measure
-from tlcourse.strategies import Trained, strategy_named, train
+from tlcourse.strategies import STEPS, Trained, strategy_named, train
 from tlcourse.training import Data, predict
 
 MINUTES = 1.0

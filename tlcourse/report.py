@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import torch
 from jinja2 import Environment
 from matplotlib.figure import Figure
@@ -59,9 +60,8 @@ def confusion(fitted: Fitted) -> Picture:
     return Picture(figure, alt)
 
 
-def curve(fitted: Fitted) -> Picture:
-    """Accuracy by epoch, in training and on validation."""
-    history = fitted.trained.history
+def curve(history: pd.DataFrame) -> Picture:
+    """Accuracy by epoch, in training and on validation; also of a training under way."""
     figure, axis = plt.subplots(figsize=(5, 3.2))
     epochs = history["epoch"] + 1
     axis.plot(epochs, history["train_accuracy"], "o--", color=PALETTE[0], label="training")
@@ -147,7 +147,12 @@ def explain(network: Backbone, images: Tensor, classes: Tensor) -> Tensor:
 
 def write_report(fitted: Fitted, folder: Path) -> None:
     """``report.html``, one page with everything in it, and ``MODEL_CARD.md``."""
-    pictures = [curve(fitted), confusion(fitted), worst_mistakes(fitted), calibration(fitted)]
+    pictures = [
+        curve(fitted.trained.history),
+        confusion(fitted),
+        worst_mistakes(fitted),
+        calibration(fitted),
+    ]
     values = _values(fitted)
     page = _TEMPLATES.from_string(_PAGE).render(
         **values, pictures=[(_data_url(p.figure), p.alt) for p in pictures if p is not None]

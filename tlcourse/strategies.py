@@ -18,6 +18,8 @@ from tlcourse.training import Data, fit
 from tlcourse.unfreezing import GradualUnfreezing, one_by_one
 
 EPOCHS = 10  # validation is looked at this often, however few images there are
+STEPS = 120  # at least so many in a training
+BATCH_SIZE = 16
 WEIGHT_DECAY = 0.01
 
 
@@ -133,7 +135,7 @@ def train(
     num_classes: int,
     steps: int,
     seed: int,
-    batch_size: int = 16,
+    batch_size: int = BATCH_SIZE,
     checkpoint: Path | None = None,
     on_epoch: Callable[[pd.DataFrame], None] | None = None,
 ) -> Trained:
