@@ -1,5 +1,7 @@
 """Lint, unit tests, then every notebook through nbval; prints each part's time.
 
+Unit tests run side by side, notebooks one after the other: they measure times.
+
     python tests/run_all.py [full]
 
 With ``full`` the notebooks run in the full profile, for a machine with a GPU.
@@ -12,6 +14,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+SIDE_BY_SIDE = ["-n", "logical", "--maxprocesses", "4", "--dist", "worksteal"]
 CELL_TIMEOUT = {"quick": 300, "full": 7200}  # seconds
 
 
@@ -21,7 +24,7 @@ def main() -> int:
     parts = {
         "ruff": [*python, "ruff", "check", "."],
         "format": [*python, "ruff", "format", "--check", "."],
-        "unit tests": [*python, "pytest", "-q", "tests"],
+        "unit tests": [*python, "pytest", *SIDE_BY_SIDE, "-q", "tests"],
         "notebooks": [
             *python,
             "pytest",
@@ -39,7 +42,9 @@ def main() -> int:
     for name, command in parts.items():
         print(f"\n== {name}", flush=True)
         started = time.perf_counter()
-        code = subprocess.run(command, cwd=ROOT, env=environment).returncode
+        # One thread for each process: two that share the cores wait for each other.
+        threads = {"OMP_NUM_THREADS": "1"} if name == "unit tests" else {}
+        code = subprocess.run(command, cwd=ROOT, env=environment | threads).returncode
         results.append((name, time.perf_counter() - started, code))
     print()
     for name, seconds, code in results:

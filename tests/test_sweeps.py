@@ -45,11 +45,16 @@ def finished(path: Path) -> int:
         return 0
 
 
+def wait_until(path: Path, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while finished(path) < count:
+        assert time.monotonic() < deadline, f"{finished(path)} cells are done, not {count}"
+        time.sleep(0.01)
+
+
 def kill_after(process: subprocess.Popen, path: Path, count: int) -> None:
     """SIGKILL the process once ``count`` cells are done; its workers must not outlive it."""
-    deadline = time.monotonic() + 60
-    while finished(path) < count and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(path, count)
     workers = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -60,7 +65,7 @@ def kill_after(process: subprocess.Popen, path: Path, count: int) -> None:
 def test_a_sweep_killed_three_times_ends_with_the_same_table(tmp_path, undisturbed):
     path = tmp_path / "results.sqlite"
     generator = random.Random(os.getpid())  # another place each time
-    held = os.environ | {"HOLD_THE_LAST": "yes"}
+    held = os.environ | {"WAIT_FOR": str(tmp_path / "never")}
     for count in sorted(generator.sample(range(1, len(CELLS) - len(LAST)), 3)):
         process = subprocess.Popen(
             [sys.executable, SCRIPT, path], stdout=subprocess.DEVNULL, env=held
@@ -75,9 +80,10 @@ def test_a_sweep_killed_three_times_ends_with_the_same_table(tmp_path, undisturb
     assert sweep(job, CELLS, path) == Report(len(CELLS), 0, (), ())
 
 
-def test_a_dask_cluster_that_loses_a_worker_gives_the_same_table(tmp_path, undisturbed):
+def test_a_dask_cluster_that_loses_a_worker_gives_the_same_table(tmp_path, undisturbed, monkeypatch):
     distributed = pytest.importorskip("distributed")
     path = tmp_path / "results.sqlite"
+    monkeypatch.setenv("WAIT_FOR", str(tmp_path / "lost"))
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
@@ -87,9 +93,10 @@ def test_a_dask_cluster_that_loses_a_worker_gives_the_same_table(tmp_path, undis
         (victim, *_) = client.run(os.getpid).values()
         command = [sys.executable, SCRIPT, path, "dask", cluster.scheduler_address]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        while finished(path) < 10:
-            time.sleep(0.01)
+        wait_until(path, 10)
+        assert finished(path) < len(CELLS)
         os.kill(victim, signal.SIGKILL)
+        (tmp_path / "lost").touch()
         output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert_frame_equal(read_results(path), undisturbed, check_exact=True)

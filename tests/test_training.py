@@ -132,8 +132,11 @@ def interrupt_in(calls):
 def test_a_killed_process_resumes_to_the_same_weights(tmp_path):
     """SIGKILL twice while epochs run and checkpoints are written, then the rest."""
     script = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from test_training import run; run(Path(sys.argv[2]), epochs=400)"
+        "import sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "from test_training import run\n"
+        "def wait_for_the_signal(history):\n"
+        "    if len(history) >= 390: time.sleep(600)\n"
+        "run(Path(sys.argv[2]), epochs=400, on_epoch=wait_for_the_signal)"
     )
     path = tmp_path / "run.pt"
     for wait in (0.25, 0.4):  # seconds after the first epoch of this try
