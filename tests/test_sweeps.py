@@ -80,7 +80,9 @@ def test_a_sweep_killed_three_times_ends_with_the_same_table(tmp_path, undisturb
     assert sweep(job, CELLS, path) == Report(len(CELLS), 0, (), ())
 
 
-def test_a_dask_cluster_that_loses_a_worker_gives_the_same_table(tmp_path, undisturbed, monkeypatch):
+def test_a_dask_cluster_that_loses_a_worker_gives_the_same_table(
+    tmp_path, undisturbed, monkeypatch
+):
     distributed = pytest.importorskip("distributed")
     path = tmp_path / "results.sqlite"
     monkeypatch.setenv("WAIT_FOR", str(tmp_path / "lost"))
