@@ -113,7 +113,7 @@ def test_predict_scores_explains_and_refuses_damaged_weights(model, photographs,
     assert accuracy > 0.7
     one = next(photographs.rglob("3.jpg"))
     assert len(predict_files(model, one).table) == 1
-    written = explain_files(model, one, tmp_path / "why")
+    written, _ = explain_files(model, one, tmp_path / "why")
     assert Image.open(written[0]).size == (64, 64)
     with pytest.raises(DatasetError, match="is there already"):
         explain_files(model, one, tmp_path / "why")
@@ -128,6 +128,13 @@ def test_predict_scores_explains_and_refuses_damaged_weights(model, photographs,
     shutil.copy(one, stray)
     with pytest.raises(DatasetError, match="no folder named after a class"):
         _ = predict_files(model, stray).accuracy
+    shutil.copytree(one.parent, stray / one.parent.name)  # now some lie in such a folder
+    (stray / "broken.jpg").write_bytes(b"no image")
+    assert main(["predict", str(model), str(stray), "--score"]) == 0
+    output = capsys.readouterr()
+    assert "not scored" in output.err and "left out:" in output.err
+    alone = predict_files(model, one.parent).accuracy
+    assert output.out.splitlines()[-1] == f"accuracy {alone:.4f}"
 
 
 def test_an_interrupted_fit_goes_on_to_the_same_model(photographs, model, tmp_path):

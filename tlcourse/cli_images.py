@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -92,20 +93,32 @@ def _predict(options: argparse.Namespace) -> int:
     from tlcourse.model_folder import predict_files
 
     answers = predict_files(options.model, options.images)
-    for line in answers.unreadable:
-        print(f"left out: {line}", file=sys.stderr)
+    _print_left_out(answers.unreadable)
     table = answers.table if options.score else answers.table.drop(columns="truth")
     table.to_csv(sys.stdout, index=False, float_format="%.4f")
     if options.score:
-        print(f"accuracy {answers.accuracy:.4f}")
+        accuracy = answers.accuracy
+        if answers.unscored:
+            print(
+                "not scored, as in no folder named after a class of the model: "
+                f"{len(answers.unscored)}, such as {answers.unscored[0]}",
+                file=sys.stderr,
+            )
+        print(f"accuracy {accuracy:.4f}")
     return 0
+
+
+def _print_left_out(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"left out: {line}", file=sys.stderr)
 
 
 def _explain(options: argparse.Namespace) -> int:
     from tlcourse.model_folder import explain_files
 
-    written = explain_files(options.model, options.images, options.output)
-    print(f"{len(written)} pictures in {options.output}")
+    written, unreadable = explain_files(options.model, options.images, options.output)
+    _print_left_out(unreadable)
+    print(f"in {options.output}: {len(written)} {'picture' if len(written) == 1 else 'pictures'}")
     return 0
 
 

@@ -193,15 +193,20 @@ class Answers:
     unreadable: tuple[str, ...]
 
     @property
+    def unscored(self) -> list[str]:
+        """The files that lie in no folder named after a class of the model."""
+        return list(self.table["file"][self.table["truth"].isna()])
+
+    @property
     def accuracy(self) -> float:
-        """Share of right answers; raises DatasetError when the folders do not name classes."""
-        known = self.table["truth"].notna()
-        if not known.all():
+        """Share of right answers, without ``unscored``; raises DatasetError when all are."""
+        scored = self.table.dropna(subset="truth")
+        if scored.empty:
             raise DatasetError(
-                f"{self.table['file'][~known].iloc[0]} lies in no folder named after a class of "
-                "the model, so it cannot be scored"
+                f"{self.unscored[0]} lies in no folder named after a class of the model, nor does "
+                "any other image, so they cannot be scored"
             )
-        return float((self.table["truth"] == self.table["class"]).mean())
+        return float((scored["truth"] == scored["class"]).mean())
 
 
 def predict_files(model_folder: Path, path: Path) -> Answers:
@@ -224,13 +229,14 @@ def predict_files(model_folder: Path, path: Path) -> Answers:
             row = {"file": str(file), "class": classes[answer]}
             rows.append({**row, "confidence": sure, "truth": truth})
     if not rows:
-        because = f"; first: {unreadable[0]}" if unreadable else ""
-        raise DatasetError(f"{path}: no image that can be read{because}")
+        raise DatasetError(_nothing_read(path, unreadable))
     return Answers(pd.DataFrame(rows), tuple(unreadable))
 
 
-def explain_files(model_folder: Path, path: Path, output: Path) -> list[Path]:
+def explain_files(model_folder: Path, path: Path, output: Path) -> tuple[list[Path], list[str]]:
     """Pictures in a new folder that show where each image speaks for the model's answer.
+
+    Gives their paths and a line for each file that is no image.
 
     Raises DatasetError when ``output`` is there already, and where there is no readable image.
     """
@@ -238,8 +244,9 @@ def explain_files(model_folder: Path, path: Path, output: Path) -> list[Path]:
     if output.exists():
         raise DatasetError(f"{output} is there already; nothing is overwritten: name another")
     network, settings = load_network(_checked(model_folder))
-    written = []
-    for files, images, _ in _batches(Path(path), settings):
+    written, unreadable = [], []
+    for files, images, lines in _batches(Path(path), settings):
+        unreadable += lines
         if not files:
             continue
         answers = predict(network, images).argmax(dim=1)
@@ -253,8 +260,8 @@ def explain_files(model_folder: Path, path: Path, output: Path) -> list[Path]:
             Image.fromarray(picture.permute(1, 2, 0).numpy()).save(target)
             written.append(target)
     if not written:
-        raise DatasetError(f"{path}: no image that can be read")
-    return written
+        raise DatasetError(_nothing_read(path, unreadable))
+    return written, unreadable
 
 
 def export_folder(model_folder: Path, format: Literal["onnx", "torch"]) -> Path:
@@ -264,6 +271,11 @@ def export_folder(model_folder: Path, format: Literal["onnx", "torch"]) -> Path:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (CHECKED, 3, size, size), generator=generator).to(torch.uint8)
     return {"onnx": export_onnx, "torch": export_torch}[format](folder, images)
+
+
+def _nothing_read(path: Path, unreadable: list[str]) -> str:
+    because = f"; first: {unreadable[0]}" if unreadable else ""
+    return f"{path}: no image that can be read{because}"
 
 
 def _checked(folder: Path) -> Path:

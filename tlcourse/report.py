@@ -4,6 +4,7 @@ import base64
 import datetime
 import io
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,16 +42,18 @@ def confusion(fitted: Fitted) -> Picture:
     """Test images by their class and by the model's answer."""
     logits, labels = fitted.test
     names = fitted.images.dataset.class_names
-    size = 2.2 + 0.45 * min(len(names), MAX_CLASSES)
-    figure, axis = plt.subplots(figsize=(size + 1, size))
+    shown = [_short(name) for name in names]
+    size = 1.2 + 0.45 * min(len(names), MAX_CLASSES) + 0.09 * max(map(len, shown))  # inches
+    figure, axis = plt.subplots(figsize=(size, size))
     ConfusionMatrixDisplay.from_predictions(
         labels,
         logits.argmax(dim=1),
         labels=range(len(names)),
-        display_labels=[_short(name) for name in names],
+        display_labels=shown,
         cmap="cividis",
         xticks_rotation="vertical",
         include_values=len(names) <= MAX_CLASSES,
+        colorbar=len(names) > MAX_CLASSES,
         ax=axis,
     )
     axis.grid(visible=False)
@@ -187,7 +190,7 @@ def _values(fitted: Fitted) -> dict[str, Any]:
         "advice": fitted.advice,
         "strategy": fitted.strategy,
         "tried": fitted.tried,
-        "table": fitted.advice.table.round(3).reset_index(names="strategy").to_dict("records"),
+        "table": fitted.advice.table.reset_index(names="strategy").to_dict("records"),
         "network": network.name,
         "provenance": network.provenance,
         "licence": network.licence,
@@ -209,10 +212,13 @@ def _short(name: str) -> str:
 
 
 def _data_url(figure: Figure) -> str:
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=110)
+    """An SVG whose text stays text: the browser has letters for names that our font lacks."""
+    svg = io.BytesIO()
+    with plt.rc_context({"svg.fonttype": "none"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(svg, format="svg", dpi=110)
     plt.close(figure)
-    return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.getvalue()).decode()}"
 
 
 # Class and file names are the user's, or a stranger's: they are escaped.
@@ -260,7 +266,9 @@ On the validation images, by which the weights were chosen, it was
 <h2>Strategy: {{ strategy }}</h2>
 <p>Tried, with accuracy on validation:
 {% for name, value in tried.items() %}{{ name }} {{ "%.3f" | format(value) }}{{ "" if loop.last
-else ", " }}{% endfor %}. The advice was {{ advice.strategy }}.</p>
+else ", " }}{% endfor %}. The advice was {{ advice.strategy }}{% if tried.extraction == 1 and
+advice.strategy not in tried %}; extraction left nothing to gain, so it was not tried{% endif
+%}.</p>
 <ul>
 {% for reason in advice.reasons %}<li>{{ reason }}</li>
 {% endfor %}{% for doubt in advice.doubts %}<li>unsure: {{ doubt }}</li>
@@ -269,8 +277,8 @@ else ", " }}{% endfor %}. The advice was {{ advice.strategy }}.</p>
 <th>behind the best</th><th>± standard error</th><th>expected from</th><th>to</th>
 <th>seconds here</th></tr></thead><tbody>
 {% for row in table %}<tr><td>{{ row.strategy }}</td><td>{{ "%+.3f" | format(row.gain) }}</td>
-<td>{{ row.behind }}</td><td>{{ row.error }}</td><td>{{ row.low }}</td><td>{{ row.high }}</td>
-<td>{{ "%.0f" | format(row.seconds) }}</td></tr>
+{% for name in ("behind", "error", "low", "high") %}<td>{{ "%.3f" | format(row[name]) }}</td>
+{% endfor %}<td>{{ "%.0f" | format(row.seconds) }}</td></tr>
 {% endfor %}</tbody></table></div>
 
 <h2>Figures</h2>
