@@ -10,18 +10,25 @@ from typing import Any
 
 def add_commands(commands: Any) -> None:
     """Add the subcommands to those of ``tlcourse``."""
-    advise = commands.add_parser("advise", help="which strategy fits your images, and why")
+    # An option that is not given stays away, so that the function's own default holds.
+    sparse = {"argument_default": argparse.SUPPRESS}
+    advise = commands.add_parser(
+        "advise", help="which strategy fits your images, and why", **sparse
+    )
     advise.set_defaults(run=_advise)
-    fit = commands.add_parser("fit", help="train, test, explain and export a model on your images")
+    fit = commands.add_parser(
+        "fit", help="train, test, explain and export a model on your images", **sparse
+    )
     fit.add_argument("--output", type=Path, required=True, help="a new folder for the model")
     fit.add_argument("--strategy", help="instead of the advised one")
     fit.set_defaults(run=_fit)
     for command in (advise, fit):
-        command.add_argument("folder", type=Path, help="one subfolder a class, or a zip or tar")
-        command.add_argument("--backbone", default="efficientnet_lite0")
+        source = "one subfolder a class, or a zip or tar"
+        command.add_argument("source", metavar="folder", type=Path, help=source)
+        command.add_argument("--backbone", help="a pretrained network; efficientnet_lite0")
         command.add_argument("--image-size", type=int, help="in pixels; default: the backbone's")
-        command.add_argument("--minutes", type=float, default=1.0, help="to train, at most; 1")
-        command.add_argument("--seed", type=int, default=0, help="of split and training; 0")
+        command.add_argument("--minutes", type=float, help="to train, at most; 1")
+        command.add_argument("--seed", type=int, help="of split and training; 0")
 
     predict = commands.add_parser("predict", help="what a model says of images, as CSV")
     predict.add_argument("--score", action="store_true", help="folders name the classes: accuracy")
@@ -49,23 +56,23 @@ def add_commands(commands: Any) -> None:
 
     sweep = commands.add_parser("sweep", help="measure the matrix of data, sizes and strategies")
     sweep.add_argument("folder", type=Path, help="for the results; a sweep there goes on")
-    sweep.add_argument("--matrix", choices=("quick", "laptop", "full"), default="laptop")
+    names = ("quick", "laptop", "full")
+    sweep.add_argument("--matrix", dest="name", choices=names, default="laptop")
     sweep.add_argument("--workers", type=int, default=2, help="processes on this machine; 2")
     sweep.add_argument("--backend", choices=("processes", "dask", "ray"), default="processes")
     sweep.add_argument("--address", help="of the dask scheduler or ray cluster")
     sweep.set_defaults(run=_sweep)
 
 
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The options as arguments of the function that the command calls, which have their names."""
+    return {name: v for name, v in vars(options).items() if name not in ("command", "run")}
+
+
 def _advise(options: argparse.Namespace) -> int:
     from tlcourse.model_folder import advise_folder
 
-    images, advice = advise_folder(
-        options.folder,
-        backbone=options.backbone,
-        image_size=options.image_size,
-        minutes=options.minutes,
-        seed=options.seed,
-    )
+    images, advice = advise_folder(**_given(options))
     for line in images.findings:
         print(f"note: {line}")
     print(advice)
@@ -76,15 +83,7 @@ def _advise(options: argparse.Namespace) -> int:
 def _fit(options: argparse.Namespace) -> int:
     from tlcourse.model_folder import fit_folder
 
-    fit_folder(
-        options.folder,
-        options.output,
-        backbone=options.backbone,
-        strategy=options.strategy,
-        image_size=options.image_size,
-        minutes=options.minutes,
-        seed=options.seed,
-    )
+    fit_folder(**_given(options))
     print(f"the model, its card and the report are in {options.output}")
     return 0
 
@@ -133,9 +132,8 @@ def _cell(options: argparse.Namespace) -> int:
     from tlcourse.data_parallel import is_first, joined
     from tlcourse.laboratory import run_cell
 
-    settings = {k: v for k, v in vars(options).items() if k not in ("command", "run")}
     with joined():
-        result = run_cell(**settings)
+        result = run_cell(**_given(options))
         if is_first():
             print(json.dumps(result))
     return 0
@@ -144,13 +142,7 @@ def _cell(options: argparse.Namespace) -> int:
 def _sweep(options: argparse.Namespace) -> int:
     from tlcourse.laboratory import run_matrix
 
-    reports = run_matrix(
-        options.folder,
-        options.matrix,
-        workers=options.workers,
-        backend=options.backend,
-        address=options.address,
-    )
+    reports = run_matrix(**_given(options))
     for name, report in zip(("tasks measured", "cells trained"), reports, strict=True):
         print(
             f"{name}: {report.done} now, {report.kept} before; {len(report.interrupted)} had been "

@@ -1,9 +1,6 @@
 """What is unusual about a user's images: said before they are trained on."""
 
-from pathlib import Path
-
 import numpy as np
-from PIL import Image
 
 from tlcourse.datasets import ImageDataset
 from tlcourse.datasets.splits import SPLITS
@@ -73,15 +70,10 @@ def _class_sizes(dataset: ImageDataset) -> list[str]:
 
 
 def _tiny(dataset: ImageDataset, image_size: int) -> list[str]:
-    tiny = sum(_shorter_side(file) < image_size / 2 for file in dataset.images.files)
+    tiny = sum(min(size) < image_size / 2 for size in dataset.images.sizes)
     if not tiny:
         return []
     return [
         f"{tiny} of {len(dataset)} images have a side below {image_size // 2} px and are enlarged "
         f"to {image_size} px, which adds no detail"
     ]
-
-
-def _shorter_side(file: Path) -> int:
-    with Image.open(file) as image:  # reads the header only
-        return min(image.size)

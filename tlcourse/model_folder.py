@@ -21,6 +21,7 @@ from tlcourse.datasets.folders import walk
 from tlcourse.datasets.images import open_image
 from tlcourse.export import export_onnx, export_torch, load_network, save_model
 from tlcourse.files import replacing
+from tlcourse.laboratory import BACKBONE
 from tlcourse.load_model import load_model, prepare
 from tlcourse.own_images import (
     MINUTES,
@@ -36,7 +37,6 @@ from tlcourse.runtime import progress
 from tlcourse.strategies import strategy_named
 from tlcourse.training import predict
 
-BACKBONE = "efficientnet_lite0"
 STARTED = "started.json"  # there while a fit is under way: it may go on
 CHECKED = 4  # images on which the exported models are compared
 BATCH = 32
@@ -236,9 +236,8 @@ def predict_files(model_folder: Path, path: Path) -> Answers:
 def explain_files(model_folder: Path, path: Path, output: Path) -> tuple[list[Path], list[str]]:
     """Pictures in a new folder that show where each image speaks for the model's answer.
 
-    Gives their paths and a line for each file that is no image.
-
-    Raises DatasetError when ``output`` is there already, and where there is no readable image.
+    Gives their paths and a line for each file that is no image. Raises DatasetError
+    when ``output`` is there already, and where there is no readable image.
     """
     output = Path(output)
     if output.exists():

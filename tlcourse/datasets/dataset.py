@@ -131,9 +131,10 @@ class ImageDataset:
 
 @dataclass(frozen=True)
 class ImageFiles(Sequence[Image.Image]):
-    """Image files that are decoded when indexed."""
+    """Image files that are decoded when indexed; ``sizes`` (width, height) if they were checked."""
 
     files: tuple[Path, ...]
+    sizes: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)

@@ -84,14 +84,14 @@ def load_folder(path: Path | str, *, split_seed: int = 0) -> ImageDataset:
     labels = np.array([class_names.index(item.label) for item in found])
     groups = look_alike([item.look for item in found])
     splits, note = _splits(found, labels, groups, class_names, split_seed)
-    sizes = {item.size for item in found}
-    width, height = next(iter(sizes))
+    sizes = tuple(item.size for item in found)
+    width, height = sizes[0]
     return ImageDataset(
         name=root.resolve().name,
-        images=ImageFiles(tuple(item.file for item in found)),
+        images=ImageFiles(tuple(item.file for item in found), sizes),
         labels=labels,
         class_names=tuple(class_names),
-        size=(height, width) if len(sizes) == 1 else None,
+        size=(height, width) if len(set(sizes)) == 1 else None,
         channels=3 if any(item.mode == "RGB" for item in found) else 1,
         licence="the owner's",
         citation="the user's own images",
