@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
@@ -37,41 +38,55 @@ def undisturbed() -> pd.DataFrame:
     return pd.DataFrame(rows, index=key).sort_index().reset_index(drop=True)
 
 
-def finished(path: Path) -> int:
+def count(path: Path, what: str) -> int:
     try:
         with sqlite3.connect(path) as database:
-            return database.execute("SELECT count(*) FROM cells WHERE state='done'").fetchone()[0]
+            return database.execute(f"SELECT {what} FROM cells").fetchone()[0] or 0
     except sqlite3.OperationalError:
         return 0
 
 
-def wait_until(path: Path, count: int) -> None:
+def finished(path: Path) -> int:
+    return count(path, "sum(state = 'done')")
+
+
+def handed_out(path: Path) -> int:
+    return count(path, "sum(started)")
+
+
+def wait_until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 120
-    while finished(path) < count:
-        assert time.monotonic() < deadline, f"{finished(path)} cells are done, not {count}"
+    while not condition():
+        assert time.monotonic() < deadline, "nothing came of it in two minutes"
         time.sleep(0.01)
 
 
-def kill_after(process: subprocess.Popen, path: Path, count: int) -> None:
-    """SIGKILL the process once ``count`` cells are done; its workers must not outlive it."""
-    wait_until(path, count)
-    workers = psutil.Process(process.pid).children(recursive=True)
+def kill_after(path: Path, cells: int) -> None:
+    """Start a sweep and SIGKILL it once ``cells`` are done and one of its own is out.
+
+    The sweep before may have got further than its own number while the signal was on its way:
+    this one must have begun all the same. Its workers must not outlive it.
+    """
+    before = handed_out(path)
+    held = os.environ | {"WAIT_FOR": str(path.with_name("never"))}
+    process = subprocess.Popen([sys.executable, SCRIPT, path], stdout=subprocess.DEVNULL, env=held)
+    sweeping = psutil.Process(process.pid)
+    wait_until(
+        lambda: finished(path) >= cells and handed_out(path) > before and sweeping.children()
+    )
+    workers = sweeping.children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.wait()
     _, alive = psutil.wait_procs(workers, timeout=10)
-    assert workers and not alive
+    assert not alive
 
 
 def test_a_sweep_killed_three_times_ends_with_the_same_table(tmp_path, undisturbed):
     path = tmp_path / "results.sqlite"
     generator = random.Random(os.getpid())  # another place each time
-    held = os.environ | {"WAIT_FOR": str(tmp_path / "never")}
-    for count in sorted(generator.sample(range(1, len(CELLS) - len(LAST)), 3)):
-        process = subprocess.Popen(
-            [sys.executable, SCRIPT, path], stdout=subprocess.DEVNULL, env=held
-        )
-        kill_after(process, path, count)
-        assert count <= finished(path) < len(CELLS)
+    for cells in sorted(generator.sample(range(1, len(CELLS) - len(LAST)), 3)):
+        kill_after(path, cells)
+        assert cells <= finished(path) < len(CELLS)
     before = finished(path)
     report = sweep(job, CELLS, path)
     assert (report.kept, report.done) == (before, len(CELLS) - before)
@@ -95,7 +110,7 @@ def test_a_dask_cluster_that_loses_a_worker_gives_the_same_table(
         (victim, *_) = client.run(os.getpid).values()
         command = [sys.executable, SCRIPT, path, "dask", cluster.scheduler_address]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        wait_until(path, 10)
+        wait_until(lambda: finished(path) >= 10)
         assert finished(path) < len(CELLS)
         os.kill(victim, signal.SIGKILL)
         (tmp_path / "lost").touch()
