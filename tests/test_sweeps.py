@@ -77,7 +77,7 @@ def kill_after(path: Path, cells: int) -> None:
     workers = sweeping.children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    _, alive = psutil.wait_procs(workers, timeout=10)
+    _, alive = psutil.wait_procs(workers, timeout=60)
     assert not alive
 
 
