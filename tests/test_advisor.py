@@ -1,15 +1,18 @@
 """Advice on constructed records, whose right answer is known."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from tlcourse import measurements
 from tlcourse.advisor import advise
 from tlcourse.advisor_score import RULES, score
 from tlcourse.backbones import load_backbone
 from tlcourse.measurements import Costs, Measured, measure, transfer_scores
-from tlcourse.strategies import STRATEGIES
+from tlcourse.strategies import BATCH_SIZE, STRATEGIES
 from tlcourse.tasks import make_task
 
 
@@ -88,6 +91,21 @@ def test_costs_follow_the_recipe():
     assert seconds["two_phase"] == pytest.approx(800 * 0.01 + 6 * 800 * 0.04)
 
 
+@pytest.mark.parametrize(
+    "half, expected",
+    [((9, 2, 3, 1), 2), ((9, 2, 99, 1), 2), ((9, 7, 9, 8), 4)],
+    ids=["the first run warms up", "one disturbed run", "never slower than the whole"],
+)
+def test_costs_are_medians(half, expected, monkeypatch):
+    whole, training = (9, 4, 5, 4), (9, 20, 90, 20)
+    clock = itertools.chain.from_iterable(zip(whole, half, training, strict=True))
+    monkeypatch.setattr(measurements, "_seconds", lambda run: BATCH_SIZE * next(clock))
+    costs = measurements.measure_costs(
+        "efficientnet_lite0", torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
+    )
+    assert costs == Costs(forward=4, half=expected, training=20)
+
+
 def test_photographs_are_measured_as_nearer_than_solar_cells():
     network = load_backbone("efficientnet_lite0")
     trains = [
@@ -99,5 +117,5 @@ def test_photographs_are_measured_as_nearer_than_solar_cells():
     assert all(np.isfinite(value) for value in scores.values()) and len(scores) == 7
     assert (near.quadrant, far.quadrant) == (("small", "similar"), ("small", "far"))
     assert near.per_class == 5 and near.classes == 7 and far.images == 10
-    assert 0 < near.costs.half < near.costs.forward < near.costs.training
+    assert min(near.costs.half, near.costs.forward, near.costs.training) > 0
     assert torch.isfinite(torch.tensor([near.probe, near.centroid, near.distance])).all()

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ from tlcourse.transferability import (
 # (0.05) and of solar cells (0.12) at 64 px; the size is a convention. Advice does not use them.
 FAR = 0.08
 LARGE = 100
+REPEATS = 3  # timed runs, after one that warms up
 SAMPLE = 600  # images for the domain distance, whose cost grows with their square
 
 
@@ -129,10 +131,13 @@ def _samples(
 
 
 def measure_costs(backbone: str, images: Tensor) -> Costs:
-    """Time a network of that name on a batch of the images, after a first one to warm up."""
+    """Time a network of that name on a batch of the images: medians of runs by turns, one ahead.
+
+    Where noise makes the first half slower than the whole, both count as equal.
+    """
     batch = images[torch.arange(BATCH_SIZE) % len(images)].to(device())
     network = load_backbone(backbone, pretrained=False, num_classes=2).to(device())
-    half = network.stage_names[len(network.stage_names[:-1]) // 2 - 1]
+    middle = network.stage_names[len(network.stage_names[:-1]) // 2 - 1]
 
     def step() -> None:
         network.train()
@@ -144,17 +149,17 @@ def measure_costs(backbone: str, images: Tensor) -> Costs:
         with torch.inference_mode(), evaluating(network), mixed_precision():
             network.features(batch, up_to=up_to)
 
-    runs = (lambda: forward("neck"), lambda: forward(half), step)
-    return Costs(*(_seconds(run) / BATCH_SIZE for run in runs))
+    runs = (lambda: forward("neck"), lambda: forward(middle), step)
+    _, *rounds = [[_seconds(run) / BATCH_SIZE for run in runs] for _ in range(1 + REPEATS)]
+    whole, half, training = map(median, zip(*rounds, strict=True))
+    return Costs(forward=whole, half=min(half, whole), training=training)
 
 
 def _seconds(run: Callable[[], None]) -> float:
-    """The second of two runs."""
-    for _ in range(2):
-        started = time.perf_counter()
-        run()
-        if device().type == "cuda":
-            torch.cuda.synchronize()
+    started = time.perf_counter()
+    run()
+    if device().type == "cuda":
+        torch.cuda.synchronize()
     return time.perf_counter() - started
 
 
