@@ -30,7 +30,7 @@ from tlcourse.transferability import (
 # (0.05) and of solar cells (0.12) at 64 px; the size is a convention. Advice does not use them.
 FAR = 0.08
 LARGE = 100
-REPEATS = 3  # timed runs, after one that warms up
+REPEATS = 3  # timed rounds, after one that warms up
 SAMPLE = 600  # images for the domain distance, whose cost grows with their square
 
 
@@ -131,9 +131,9 @@ def _samples(
 
 
 def measure_costs(backbone: str, images: Tensor) -> Costs:
-    """Time a network of that name on a batch of the images: medians of runs by turns, one ahead.
+    """Time a network of that name on a batch of the images: medians of rounds, after a warm-up.
 
-    Where noise makes the first half slower than the whole, both count as equal.
+    The first half never counts as slower than the whole, whatever the noise.
     """
     batch = images[torch.arange(BATCH_SIZE) % len(images)].to(device())
     network = load_backbone(backbone, pretrained=False, num_classes=2).to(device())
