@@ -20,7 +20,7 @@ import tlcourse
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-CONDA = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+CONDA = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
 LEARNERS_PACKAGES = {
     "torch",
     "torchvision",
@@ -40,15 +40,20 @@ def by_name(lines: list[str]) -> dict[str, SpecifierSet]:
 def test_environment_yml_agrees_with_pyproject():
     extras = PROJECT["optional-dependencies"]
     declared = by_name(PROJECT["dependencies"] + sum(extras.values(), []))
-    (pip,) = (entry["pip"] for entry in CONDA if isinstance(entry, dict))
+    (pip,) = (entry["pip"] for entry in CONDA["dependencies"] if isinstance(entry, dict))
     editable = [line for line in pip if line.startswith("-e")]
     named = by_name([line for line in pip if line not in editable])
 
     assert set(named) == LEARNERS_PACKAGES
     assert named == {name: declared.get(name) for name in named}
     assert editable == [f"-e .[{','.join(sorted(extras))}]"]
-    (python,) = (e for e in CONDA if isinstance(e, str) and e.startswith("python"))
+    (python,) = (e for e in CONDA["dependencies"] if isinstance(e, str) and e.startswith("python"))
     assert by_name([python])["python"] == SpecifierSet(PROJECT["requires-python"])
+
+
+def test_environment_yml_sets_the_variables_of_the_makefile():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert CONDA["variables"] == dict(re.findall(r"^export (\w+) \?= (\w+)$", makefile, re.M))
 
 
 OPTIONAL = {"distributed", "ray"}  # a sweep on a cluster asks for them and says how to install
