@@ -117,5 +117,5 @@ def test_photographs_are_measured_as_nearer_than_solar_cells():
     assert all(np.isfinite(value) for value in scores.values()) and len(scores) == 7
     assert (near.quadrant, far.quadrant) == (("small", "similar"), ("small", "far"))
     assert near.per_class == 5 and near.classes == 7 and far.images == 10
-    assert min(near.costs.half, near.costs.forward, near.costs.training) > 0
+    assert 0 < near.costs.half <= near.costs.forward and near.costs.training > 0
     assert torch.isfinite(torch.tensor([near.probe, near.centroid, near.distance])).all()
