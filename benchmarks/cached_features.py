@@ -5,8 +5,6 @@ one pass of the backbone alone, the pass and 20 epochs on its features, 20 epoch
 """
 
 import statistics
-import time
-from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -15,6 +13,7 @@ from tlcourse.backbones import load_backbone
 from tlcourse.datasets import load_dataset
 from tlcourse.features import extract_features
 from tlcourse.freezing import freeze
+from tlcourse.runtime import seconds_of
 from tlcourse.training import fit
 
 EPOCHS = 20
@@ -39,18 +38,12 @@ def main() -> None:
         optimizer = torch.optim.AdamW(backbone.head.parameters(), lr=3e-3)
         fit(model, (inputs, labels), None, optimizer, epochs=EPOCHS, seed=0)
 
-    rounds = [(seconds(one_pass), seconds(on_features)) for _ in range(ROUNDS)]
+    rounds = [(seconds_of(one_pass), seconds_of(on_features)) for _ in range(ROUNDS)]
     passes, cached = (statistics.median(column) for column in zip(*rounds, strict=True))
     print(f"one pass over {len(images):,} images: {passes:.1f} s")
     print(f"pass and {EPOCHS} epochs on its features: {cached / passes:.2f} × one pass")
-    every = seconds(behind_the_backbone)  # minutes: once is enough to see the ratio
+    every = seconds_of(behind_the_backbone)  # minutes: once is enough to see the ratio
     print(f"{EPOCHS} epochs behind the running backbone: {every / cached:.1f} × that time")
-
-
-def seconds(action: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ import statistics
 import sys
 
 import torch
-from architectures import forward, seconds
+from architectures import forward
 
 from tlcourse.architectures import available, create
-from tlcourse.runtime import device
+from tlcourse.runtime import device, seconds_of
 
 ROUNDS = 5
 BATCH_SIZE = 4
@@ -30,7 +30,8 @@ def main() -> None:
             expected, logits = network(images), compiled(images)
         difference = ((logits - expected).abs().max() / expected.abs().max()).item()
         both = [
-            [seconds(forward, n, images, None) for n in (compiled, network)] for _ in range(ROUNDS)
+            [seconds_of(forward, n, images, None) for n in (compiled, network)]
+            for _ in range(ROUNDS)
         ]
         fast, plain = (statistics.median(times) for times in zip(*both, strict=True))
         print(f"{name:<22}{fast / plain:.2f} × {plain:.3f} s, difference {difference:.1e}")

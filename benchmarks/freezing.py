@@ -7,7 +7,6 @@ kept, against the remaining stages alone; and against the full step. Then what w
 
 import copy
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
@@ -17,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from tlcourse.backbones import Backbone, load_backbone
 from tlcourse.diagnostics import Monitor
 from tlcourse.freezing import freeze
-from tlcourse.runtime import device
+from tlcourse.runtime import device, seconds_of
 
 ROUNDS = 5
 BATCH_SIZE = 16
@@ -95,11 +94,7 @@ def medians(parts: dict[str, Callable[[], None]], rounds: int = ROUNDS) -> dict[
     for _ in range(rounds):
         for name, part in parts.items():
             part()  # so that none finds the caches full of another's weights
-            started = time.perf_counter()
-            part()
-            if device().type == "cuda":
-                torch.cuda.synchronize()
-            times[name].append(time.perf_counter() - started)
+            times[name].append(seconds_of(part))
     return {name: statistics.median(values) for name, values in times.items()}
 
 

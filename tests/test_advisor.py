@@ -99,7 +99,7 @@ def test_costs_follow_the_recipe():
 def test_costs_are_medians(half, expected, monkeypatch):
     whole, training = (9, 4, 5, 4), (9, 20, 90, 20)
     clock = itertools.chain.from_iterable(zip(whole, half, training, strict=True))
-    monkeypatch.setattr(measurements, "_seconds", lambda run: BATCH_SIZE * next(clock))
+    monkeypatch.setattr(measurements, "seconds_of", lambda run: BATCH_SIZE * next(clock))
     costs = measurements.measure_costs(
         "efficientnet_lite0", torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
     )

@@ -1,7 +1,6 @@
 """Landmark networks side by side: size, work, published accuracy, and speed on this machine."""
 
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tlcourse.architectures import create
-from tlcourse.runtime import device, evaluating, progress
+from tlcourse.runtime import device, evaluating, progress, seconds_of
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,8 @@ def images_per_second(network: nn.Module, image_size: int, batch_size: int) -> f
     network.to(device(), memory_format=torch.channels_last)
     images = torch.rand(batch_size, 3, image_size, image_size, device=device())
     images = images.to(memory_format=torch.channels_last)
-    seconds = []
     with evaluating(network), torch.inference_mode():
-        for _ in range(4):
-            started = time.perf_counter()
-            network(images).sum().item()  # waits for the GPU, where there is one
-            seconds.append(time.perf_counter() - started)
+        seconds = [seconds_of(network, images) for _ in range(4)]
     return batch_size / statistics.median(seconds[1:])  # the first one warms up
 
 

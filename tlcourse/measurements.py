@@ -1,7 +1,5 @@
 """What can be measured of a data set before anything is trained: size, domain, probe, cost."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
@@ -12,7 +10,7 @@ from tlcourse.backbones import Backbone, load_backbone
 from tlcourse.datasets import load_dataset
 from tlcourse.features import extract_features
 from tlcourse.mmd import mmd
-from tlcourse.runtime import device, evaluating, mixed_precision
+from tlcourse.runtime import device, evaluating, mixed_precision, seconds_of
 from tlcourse.strategies import BATCH_SIZE, EPOCHS, Strategy
 from tlcourse.sweeps import Result
 from tlcourse.tasks import make_task
@@ -150,17 +148,9 @@ def measure_costs(backbone: str, images: Tensor) -> Costs:
             network.features(batch, up_to=up_to)
 
     runs = (lambda: forward("neck"), lambda: forward(middle), step)
-    _, *rounds = [[_seconds(run) / BATCH_SIZE for run in runs] for _ in range(1 + REPEATS)]
+    _, *rounds = [[seconds_of(run) / BATCH_SIZE for run in runs] for _ in range(1 + REPEATS)]
     whole, half, training = map(median, zip(*rounds, strict=True))
     return Costs(forward=whole, half=min(half, whole), training=training)
-
-
-def _seconds(run: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    run()
-    if device().type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
 
 
 def measure_cell(

@@ -1,9 +1,10 @@
-"""Paths, profile and device, the one seed helper and the one progress bar."""
+"""Paths, profile and device, the one seed helper, the one stopwatch and the one progress bar."""
 
 import os
 import random
+import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar, cast
@@ -69,6 +70,15 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def seconds_of(action: Callable[..., object], *arguments: object) -> float:
+    """Seconds that ``action(*arguments)`` takes, with the GPU's work where there is one."""
+    started = time.perf_counter()
+    action(*arguments)
+    if device().type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
 
 
 def progress(items: Iterable[T], *, desc: str, total: int | None = None) -> Iterable[T]:
