@@ -9,12 +9,12 @@ import statistics
 import torch
 from torch import nn
 
-from tlcourse.backbones import load_backbone
 from tlcourse.datasets import load_dataset
-from tlcourse.features import extract_features
-from tlcourse.freezing import freeze
+from tlcourse.networks.backbones import load_backbone
+from tlcourse.networks.features import extract_features
 from tlcourse.runtime import seconds_of
-from tlcourse.training import fit
+from tlcourse.tuning.freezing import freeze
+from tlcourse.tuning.training import fit
 
 EPOCHS = 20
 ROUNDS = 3

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tlcourse.backbones import Backbone, load_backbone
-from tlcourse.diagnostics import Monitor
-from tlcourse.freezing import freeze
+from tlcourse.diagnosis.monitor import Monitor
+from tlcourse.networks.backbones import Backbone, load_backbone
 from tlcourse.runtime import device, seconds_of
+from tlcourse.tuning.freezing import freeze
 
 ROUNDS = 5
 BATCH_SIZE = 16

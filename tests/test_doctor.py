@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from tlcourse import backbones, doctor
+from tlcourse import doctor
 from tlcourse.datasets import cutouts
+from tlcourse.networks import backbones
 
 
 def test_a_healthy_machine(capsys):

@@ -47,12 +47,12 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _course(options: argparse.Namespace) -> int:
     os.environ["TLCOURSE_PROFILE"] = options.profile  # for this process and for the kernels
-    from tlcourse.course import run_course
+    from tlcourse.book.course import run_course
 
     return run_course(options.chapters, save=options.save, record=options.record)
 
 
 def _claims(options: argparse.Namespace) -> int:
-    from tlcourse.course import print_claims
+    from tlcourse.book.course import print_claims
 
     return print_claims()

@@ -70,7 +70,7 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _advise(options: argparse.Namespace) -> int:
-    from tlcourse.model_folder import advise_folder
+    from tlcourse.own_images.model_folder import advise_folder
 
     images, advice = advise_folder(**_given(options))
     for line in images.findings:
@@ -81,7 +81,7 @@ def _advise(options: argparse.Namespace) -> int:
 
 
 def _fit(options: argparse.Namespace) -> int:
-    from tlcourse.model_folder import fit_folder
+    from tlcourse.own_images.model_folder import fit_folder
 
     fit_folder(**_given(options))
     print(f"the model, its card and the report are in {options.output}")
@@ -89,7 +89,7 @@ def _fit(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from tlcourse.model_folder import predict_files
+    from tlcourse.own_images.model_folder import predict_files
 
     answers = predict_files(options.model, options.images)
     _print_left_out(answers.unreadable)
@@ -113,7 +113,7 @@ def _print_left_out(lines: Iterable[str]) -> None:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from tlcourse.model_folder import explain_files
+    from tlcourse.own_images.model_folder import explain_files
 
     written, unreadable = explain_files(options.model, options.images, options.output)
     _print_left_out(unreadable)
@@ -122,15 +122,15 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from tlcourse.model_folder import export_folder
+    from tlcourse.own_images.model_folder import export_folder
 
     print(export_folder(options.model, options.format))
     return 0
 
 
 def _cell(options: argparse.Namespace) -> int:
-    from tlcourse.data_parallel import is_first, joined
-    from tlcourse.laboratory import run_cell
+    from tlcourse.advice.laboratory import run_cell
+    from tlcourse.tuning.data_parallel import is_first, joined
 
     with joined():
         result = run_cell(**_given(options))
@@ -140,7 +140,7 @@ def _cell(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from tlcourse.laboratory import run_matrix
+    from tlcourse.advice.laboratory import run_matrix
 
     reports = run_matrix(**_given(options))
     for name, report in zip(("tasks measured", "cells trained"), reports, strict=True):

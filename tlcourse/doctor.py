@@ -78,14 +78,15 @@ def _import_torch() -> str:
 
 
 def _weights() -> str:
-    from tlcourse.backbones import verify_weights
+    from tlcourse.networks.backbones import verify_weights
 
     return f"{verify_weights().name}, SHA-256 as published"
 
 
 def _dataset(name: str) -> str:
-    from tlcourse.datasets import DatasetError, load_dataset
+    from tlcourse.datasets import load_dataset
     from tlcourse.datasets.cutouts import damaged_files
+    from tlcourse.errors import DatasetError
 
     dataset = load_dataset(name)
     if name == "cutouts" and (damaged := damaged_files()):
@@ -111,7 +112,8 @@ def _verify_package(package: str) -> None:
 
 
 def _optional() -> str:
-    from tlcourse.datasets import OFFLINE, DatasetError, available, load_dataset
+    from tlcourse.datasets import OFFLINE, available, load_dataset
+    from tlcourse.errors import DatasetError
 
     lines = []
     for name in available():

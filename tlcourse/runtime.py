@@ -4,14 +4,12 @@ import os
 import random
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
 import numpy as np
 import torch
-from torch import nn
 
 REPO_DIR = Path(__file__).resolve().parents[1]
 DATA_DIR = REPO_DIR / "data"
@@ -46,18 +44,6 @@ def mixed_precision() -> torch.autocast:
     Training, evaluation and cached features all use it, so that they give the same numbers.
     """
     return torch.autocast(device().type, torch.float16, enabled=device().type == "cuda")
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode; every module's own mode is put back, also after an error."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def seed_everything(seed: int) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcourse.datasets import DatasetError, ImageError, load_folder
+from tlcourse.datasets import load_folder
 from tlcourse.datasets.images import open_image
+from tlcourse.errors import DatasetError, ImageError
 
 
 def save(path: Path, color=(10, 20, 30), size=(40, 30), **options) -> Path:

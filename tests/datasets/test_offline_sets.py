@@ -15,10 +15,11 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from torchvision.transforms import v2
 
-from tlcourse.datasets import OFFLINE, DatasetError, ImageDataset, available, load_dataset
+from tlcourse.datasets import OFFLINE, ImageDataset, available, load_dataset
 from tlcourse.datasets.cutouts import FOLDER, damaged_files, read_index
 from tlcourse.datasets.solar_cells import infer_modules
 from tlcourse.datasets.splits import make_splits
+from tlcourse.errors import DatasetError
 
 
 @pytest.mark.parametrize("name", OFFLINE)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torchvision.ops import masks_to_boxes
 
-from tlcourse.datasets import DatasetError
 from tlcourse.datasets.scenes import make_scenes
+from tlcourse.errors import DatasetError
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlcourse.datasets import DatasetError, load_dataset
+from tlcourse.datasets import load_dataset
+from tlcourse.errors import DatasetError
 
 
 def save(path, value):

@@ -7,11 +7,11 @@ from pathlib import Path
 from tlcourse.datasets.cutouts import load_cutouts
 from tlcourse.datasets.dataset import ImageDataset
 from tlcourse.datasets.digits import load_handwritten_digits
-from tlcourse.datasets.errors import DatasetError, ImageError
 from tlcourse.datasets.folders import load_folder
 from tlcourse.datasets.rendered_digits import load_rendered_digits
 from tlcourse.datasets.solar_cells import load_solar_cells
 from tlcourse.datasets.torchvision_sets import SOURCES, load_torchvision
+from tlcourse.errors import DatasetError, ImageError
 from tlcourse.suggestions import did_you_mean
 
 __all__ = [

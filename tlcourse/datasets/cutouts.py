@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from tlcourse.datasets.dataset import ImageDataset, ImageFiles
-from tlcourse.datasets.errors import DatasetError
 from tlcourse.datasets.images import on_white
 from tlcourse.datasets.splits import make_splits
+from tlcourse.errors import DatasetError
 from tlcourse.runtime import DATA_DIR
 
 FOLDER = DATA_DIR / "cutouts"

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tlcourse.datasets.errors import DatasetError
 from tlcourse.datasets.images import open_image
 from tlcourse.datasets.splits import SPLITS
+from tlcourse.errors import DatasetError
 
 THREADS = 4  # PIL lets other threads run while it decodes and resizes
 

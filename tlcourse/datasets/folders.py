@@ -13,9 +13,9 @@ from PIL import Image
 
 from tlcourse.datasets.dataset import THREADS, ImageDataset, ImageFiles
 from tlcourse.datasets.duplicates import Look, look_alike, look_of
-from tlcourse.datasets.errors import DatasetError, ImageError
 from tlcourse.datasets.images import open_image
 from tlcourse.datasets.splits import SPLITS, Splits, complete_splits
+from tlcourse.errors import DatasetError, ImageError
 
 PART_NAMES = {
     "train": "train",

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from tlcourse.datasets.errors import ImageError
+from tlcourse.errors import ImageError
 
 MAX_MEGAPIXELS = 50
 MIN_SIDE = 8

@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tlcourse.datasets.dataset import ImageDataset
 from tlcourse.datasets.digits import DIGITS
-from tlcourse.datasets.errors import DatasetError
 from tlcourse.datasets.splits import make_splits
+from tlcourse.errors import DatasetError
 
 SIZE = 32
 VARIANTS = 5  # drawings of each digit in each font

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from tlcourse.datasets.cutouts import load_cutouts
-from tlcourse.datasets.errors import DatasetError
+from tlcourse.errors import DatasetError
 
 BLOTCHES = 5  # a background is that many by that many random colours, blended
 MIN_ALPHA = 128  # a pixel belongs to the object from there on

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from tlcourse.datasets.dataset import ImageDataset, ImageFiles
-from tlcourse.datasets.errors import DatasetError
 from tlcourse.datasets.splits import make_splits
+from tlcourse.errors import DatasetError
 
 NUM_CELLS = 2624
 CELLS_PER_MODULE = 60

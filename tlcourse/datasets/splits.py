@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from tlcourse.datasets.errors import DatasetError
+from tlcourse.errors import DatasetError
 
 Splits = dict[str, np.ndarray]
 SPLITS = ("train", "validation", "test")

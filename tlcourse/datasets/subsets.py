@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tlcourse.datasets.errors import DatasetError
+from tlcourse.errors import DatasetError
 
 
 def few(labels: np.ndarray, per_class: int, *, seed: int) -> np.ndarray:

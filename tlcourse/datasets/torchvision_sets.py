@@ -11,8 +11,8 @@ from PIL import Image
 from torchvision import datasets as tv
 
 from tlcourse.datasets.dataset import ImageDataset
-from tlcourse.datasets.errors import DatasetError
 from tlcourse.datasets.splits import Splits, complete_splits
+from tlcourse.errors import DatasetError
 from tlcourse.runtime import DATA_DIR
 
 

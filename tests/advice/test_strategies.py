@@ -1,0 +1,108 @@
+"""Each recipe moves what it says and nothing else; torchvision and numpy check the tasks."""
+
+import numpy as np
+import pytest
+import torch
+
+from tlcourse.advice.strategies import EPOCHS, QUADRANTS, STRATEGIES, start, strategy_named, train
+from tlcourse.advice.tasks import make_task
+from tlcourse.datasets.scenes import checks, make_scenes
+from tlcourse.datasets.shifts import blur, tint
+from tlcourse.datasets.subsets import few
+from tlcourse.errors import DatasetError
+from tlcourse.networks.backbones import load_backbone
+
+BACKBONE = "efficientnet_lite0"
+
+
+def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    """Stages in which a tensor changed; ``statistics`` if one of BatchNorm's did."""
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    stages = {name.split(".")[0] for name in changed}
+    return stages | ({"statistics"} if any("running_" in name for name in changed) else set())
+
+
+EVERYTHING = {"stem", "stage1", "stage2", "stage3", "stage4", "neck", "head"}
+MOVES = {
+    "scratch": EVERYTHING | {"statistics"},
+    "extraction": {"head"},
+    "hybrid": {"stage3", "stage4", "neck", "head", "statistics"},
+    "two_phase": EVERYTHING,
+    "gradual": EVERYTHING,
+}
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_strategy_moves_what_it_says_and_nothing_else(name):
+    images = torch.randint(0, 256, (6, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    data = images.to(torch.uint8), torch.arange(6) % 2
+    strategy = STRATEGIES[name]
+    before = start(strategy, BACKBONE, num_classes=2, seed=3).state_dict()
+    trained = train(strategy, BACKBONE, data, data, num_classes=2, steps=EPOCHS, seed=3)
+    assert moved(before, trained.network.state_dict()) - {"num_batches_tracked"} == MOVES[name]
+    assert list(trained.history["epoch"]) == list(range(EPOCHS))
+    assert list(trained.history["steps"]) == list(range(1, EPOCHS + 1))
+    again = train(strategy, BACKBONE, data, data, num_classes=2, steps=EPOCHS, seed=3)
+    assert not moved(again.network.state_dict(), trained.network.state_dict())
+
+
+def test_a_strategy_keeps_the_pretrained_stages_that_it_names():
+    pretrained = load_backbone(BACKBONE, num_classes=2).state_dict()
+    kept = {
+        name: EVERYTHING
+        - moved(pretrained, start(strategy, BACKBONE, num_classes=2, seed=5).state_dict())
+        for name, strategy in STRATEGIES.items()
+    }
+    backbone = EVERYTHING - {"head"}
+    assert kept == {
+        "scratch": set(),
+        "hybrid": {"stem", "stage1", "stage2"},
+        **dict.fromkeys(("extraction", "two_phase", "gradual"), backbone),
+    }
+
+
+def test_every_quadrant_has_a_strategy_and_an_unknown_one_is_answered_with_a_near_name():
+    assert set(QUADRANTS.values()) <= set(STRATEGIES)
+    with pytest.raises(ValueError, match="did you mean gradual"):
+        strategy_named("graduel")
+
+
+def test_few_draws_equally_and_a_larger_draw_contains_the_smaller():
+    labels = np.repeat([0, 1, 2], [30, 10, 20])
+    small, large = few(labels, 4, seed=1), few(labels, 9, seed=1)
+    assert np.bincount(labels[small]).tolist() == [4, 4, 4]
+    assert set(small) < set(large)
+    with pytest.raises(DatasetError, match="class 1 has 10"):
+        few(labels, 11, seed=0)
+
+
+def test_shifts_change_what_they_name():
+    images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
+    tinted, blurred = tint(images).float(), blur(images).float()
+    assert torch.allclose(tinted[:, 2], images[:, 2] * 0.7, atol=0.51)
+    assert torch.equal(tint(images, (1, 1, 1)), images)
+    assert blurred.std() < 0.5 * images.float().std()
+    assert blurred.mean() == pytest.approx(images.float().mean(), abs=1)
+
+
+def test_scenes_differ_only_behind_the_object_when_the_background_does():
+    options = {"image_size": 64, "object_size": 40, "seed": 0}
+    scene, other = (make_scenes("test", 5, **options, background=b) for b in (None, checks))
+    assert set(scene.labels.tolist()) <= set(range(7))
+    corner = other.images[0, :, :4, :4].flatten(1)
+    assert (corner == corner[:, :1]).all()  # one square of the pattern has one colour
+
+
+@pytest.mark.parametrize("dataset", ["scenes", "elpv"])
+def test_a_task_has_equal_classes_and_the_same_test_images_under_each_shift(dataset):
+    task = make_task(dataset, per_class=5, image_size=32, seed=1)
+    for _, labels in (task.train, task.validation, task.test["plain"]):
+        assert len(set(labels.bincount().tolist())) == 1
+    assert task.train[1].bincount().tolist() == [5] * task.num_classes
+    assert len(task.validation[0]) <= 96 and len(task.test["plain"][0]) <= 400
+    assert set(task.test) - {"background"} == {"plain", "blur", "tint"}
+    assert torch.equal(task.test["tint"][0], tint(task.test["plain"][0]))
+    shared = {image.numpy().tobytes() for image in task.train[0]} & {
+        image.numpy().tobytes() for image in task.test["plain"][0]
+    }
+    assert not shared

@@ -1,0 +1,89 @@
+"""Archives that a stranger sent."""
+
+import io
+import tarfile
+import zipfile
+
+import pytest
+
+from tlcourse.datasets import archives
+from tlcourse.datasets.archives import is_archive, unpack
+from tlcourse.errors import DatasetError
+
+
+def zipped(path, files: dict[str, bytes]):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def tarred(path, members: list[tarfile.TarInfo], content: bytes = b""):
+    with tarfile.open(path, "w:gz") as archive:
+        for member in members:
+            member.size = len(content) if member.isreg() else 0
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize("make", ["zip", "tar"])
+def test_plain_files_are_unpacked_under_their_names(tmp_path, make):
+    names = ["ants/ein schöner Käfer 🐞.png", "bees/1.png"]
+    if make == "zip":
+        archive = zipped(tmp_path / "a.zip", dict.fromkeys(names, b"image"))
+    else:
+        archive = tarred(tmp_path / "a.tgz", [tarfile.TarInfo(n) for n in names], b"image")
+    assert is_archive(archive) and not is_archive(tmp_path)
+    unpack(archive, tmp_path / "out")
+    found = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.png")}
+    assert found == set(names)
+    with pytest.raises(DatasetError, match="is there already"):
+        unpack(archive, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.png", "/tmp/evil.png", "a/../../evil.png", "C:\\evil.png", "..\\evil.png"]
+)
+def test_a_name_that_leads_out_is_refused_and_nothing_is_left(tmp_path, name):
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    zip_file = zipped(tmp_path / "a.zip", {"ok.png": b"1", name: b"2"})
+    tar_file = tarred(tmp_path / "a.tgz", [tarfile.TarInfo("ok.png"), tarfile.TarInfo(name)], b"2")
+    for archive in (zip_file, tar_file):
+        with pytest.raises(DatasetError, match="leads out"):
+            unpack(archive, inside / "out")
+    assert list(inside.iterdir()) == [] and not list(tmp_path.rglob("evil*"))
+
+
+def test_links_are_refused(tmp_path):
+    link = tarfile.TarInfo("class/link")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    info = zipfile.ZipInfo("class/link")
+    info.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(info, "/etc/passwd")
+    for path in (tarred(tmp_path / "a.tgz", [link]), tmp_path / "a.zip"):
+        with pytest.raises(DatasetError, match="link"):
+            unpack(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bomb_is_stopped_by_what_comes_out_not_by_what_it_says(tmp_path):
+    bomb = zipped(tmp_path / "bomb.zip", {"a.png": bytes(50_000_000)})
+    with pytest.raises(DatasetError, match="bomb"):
+        unpack(bomb, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_many_files_long_names_and_damage_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_FILES", 3)
+    many = zipped(tmp_path / "many.zip", {f"{i}.png": b"" for i in range(4)})
+    long = zipped(tmp_path / "long.zip", {"x" * 300 + ".png": b""})
+    whole = zipped(tmp_path / "whole.zip", {"a.png": bytes(range(256)) * 50})
+    damaged = tmp_path / "damaged.zip"
+    content = bytearray(whole.read_bytes())
+    content[60:80] = bytes(20)
+    damaged.write_bytes(content)
+    for path, message in ((many, "more than 3"), (long, "255 bytes"), (damaged, "cannot be unpa")):
+        with pytest.raises(DatasetError, match=message):
+            unpack(path, tmp_path / "out")

@@ -1,0 +1,131 @@
+"""Maps against torchcam's, and against what a class activation map is by definition."""
+
+import pytest
+import torch
+from torch.nn.functional import interpolate
+from torchcam.methods import CAM, GradCAM
+
+from tlcourse.architectures import create
+from tlcourse.datasets import load_dataset
+from tlcourse.diagnosis.cam import cam, grad_cam, on_image, overlay
+from tlcourse.networks.backbones import load_backbone
+from tlcourse.networks.receptive_field import WHOLE_IMAGE, Field
+from tlcourse.tuning.freezing import freeze
+
+CLASSES = torch.tensor([1, 3])
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return create("resnet20", num_classes=5).eval()
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.rand(2, 3, 48, 32)
+
+
+def torchcams(method, network, images, **layers):
+    """torchcam's maps, one image at a time: it takes one class for a batch."""
+    maps = []
+    for image, label in zip(images, CLASSES.tolist(), strict=True):
+        with method(network, input_shape=tuple(image.shape), **layers) as extractor:
+            scores = network(image[None])
+            maps.append(extractor(label, scores, normalized=False)[0][0])
+    return torch.stack(maps).detach()
+
+
+def test_cam_is_torchcams(network, images):
+    theirs = torchcams(CAM, network, images, target_layer="stage3", fc_layer="head")
+    ours = cam(network, images, CLASSES)
+    assert ours.shape == (2, 12, 8)
+    torch.testing.assert_close(ours.relu(), theirs.relu(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("stage", ["stage1", "stage2", "stage3"])
+def test_grad_cam_is_torchcams(network, images, stage):
+    theirs = torchcams(GradCAM, network, images, target_layer=stage)
+    ours = grad_cam(network, images, CLASSES, stage=stage)
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+def test_the_mean_of_a_cam_and_the_bias_are_the_logit_of_a_real_network():
+    backbone = load_backbone("efficientnet_lite0")
+    photographs, _ = load_dataset("cutouts").tensors("validation", 128)
+    with torch.no_grad():
+        scores, classes = backbone(photographs[:4]).max(dim=1)
+        from_maps = cam(backbone, photographs[:4], classes).mean(dim=(1, 2))
+        from_maps += backbone.head.bias[classes]
+    torch.testing.assert_close(from_maps, scores, rtol=1e-4, atol=1e-4)
+
+
+def test_grad_cam_of_the_last_map_is_cam_where_it_is_positive(network, images):
+    """Behind average pooling the gradient of a logit is the head's weight over the places."""
+    places = 12 * 8
+    expected = cam(network, images, CLASSES).relu() / places
+    torch.testing.assert_close(grad_cam(network, images, CLASSES, stage="stage3"), expected)
+
+
+def test_frozen_networks_and_transformers_have_maps_too():
+    backbone = load_backbone("efficientnet_lite0", num_classes=5)
+    freeze(backbone, up_to="neck")
+    photographs = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    assert grad_cam(backbone, photographs, CLASSES, stage="stage4").shape == (2, 2, 2)
+    transformer = create("vit_tiny_patch4_32", num_classes=5)
+    maps = grad_cam(transformer, torch.rand(2, 3, 32, 32), CLASSES, stage="stage4")
+    assert maps.shape == (2, 8, 8)
+
+
+def test_nothing_is_left_behind(network, images):
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.train()
+    grad_cam(network, images, CLASSES, stage="stage2")
+    cam(network, images, CLASSES)
+    assert network.training
+    network.eval()
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vit_tiny_patch4_32"])
+def test_cam_refuses_other_endings(name):
+    size = 32 if "vit" in name else 64
+    with pytest.raises(
+        ValueError, match="global average pooling and one linear layer; use grad_cam"
+    ):
+        cam(create(name, num_classes=5), torch.rand(2, 3, size, size), CLASSES)
+
+
+def test_grad_cam_names_the_stages(network, images):
+    with pytest.raises(ValueError, match="no stage 'stage9'; stages are stem, stage1"):
+        grad_cam(network, images, CLASSES, stage="stage9")
+    with pytest.raises(ValueError, match=r"'neck' is \(2, 64\): no map"):
+        grad_cam(network, images, CLASSES, stage="neck")
+
+
+def test_overlays_are_images_brightest_where_the_map_is_highest():
+    maps = torch.zeros(1, 4, 4)
+    maps[0, 0, 3] = 7.0
+    black = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    over = overlay(black, maps, Field(8, 8, 3.5), opacity=1.0)
+    assert over.shape == black.shape and over.dtype == torch.uint8
+    green = over[0, 1]  # high in yellow, low in dark violet
+    assert green[0, 31] == green.max() > green[31, 0] == green.min()
+    flat = overlay(black, torch.full((1, 4, 4), 2.0), Field(8, 8, 3.5))
+    assert (flat == flat[:, :, :1, :1]).all()
+
+
+def test_a_map_whose_places_look_at_the_middle_of_their_cells_is_only_stretched():
+    maps = torch.rand(2, 4, 6)
+    stretched = interpolate(maps[:, None], (32, 48), mode="bilinear")[:, 0]
+    torch.testing.assert_close(on_image(maps, (32, 48), Field(99, 8, 3.5)), stretched)
+
+
+def test_each_value_stands_where_its_place_looks():
+    maps = torch.rand(1, 4, 4)
+    enlarged = on_image(maps, (32, 32), Field(99, 8, 0))
+    torch.testing.assert_close(enlarged[:, ::8, ::8], maps)
+    with pytest.raises(ValueError, match="depends on the whole image"):
+        on_image(maps, (32, 32), WHOLE_IMAGE)

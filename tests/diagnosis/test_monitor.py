@@ -1,0 +1,109 @@
+"""The monitor's numbers against those computed by hand beside it, and nothing left behind."""
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from tlcourse.diagnosis.monitor import Monitor, drift, monitor_figure
+from tlcourse.networks.backbones import load_backbone
+from tlcourse.tuning.freezing import freeze
+from tlcourse.tuning.training import fit
+
+IMAGES = torch.randint(0, 256, (12, 3, 32, 32), dtype=torch.uint8)
+LABELS = torch.arange(12) % 3
+
+
+@pytest.fixture
+def backbone():
+    return load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+
+
+def test_numbers_are_those_computed_by_hand(backbone):
+    optimizer = torch.optim.SGD(backbone.parameters(), lr=1e-4, momentum=0.9)
+    backbone.train()
+    outputs = {}
+    hook = backbone.stage2.register_forward_hook(lambda _, __, out: outputs.update(stage2=out))
+    with Monitor(backbone, optimizer, every=2) as monitor:
+        for _ in range(3):
+            before = {n: p.detach().clone() for n, p in backbone.named_parameters()}
+            optimizer.zero_grad()
+            loss = cross_entropy(backbone(IMAGES), LABELS)
+            loss.backward()
+            optimizer.step()
+    hook.remove()
+    table = monitor.table()
+    assert sorted(set(table.index.get_level_values("step"))) == [0, 2]
+    last = table.loc[2]
+    named = {n: p for n, p in backbone.named_parameters() if n.startswith("stage2.")}
+    gradients = torch.cat([p.grad.flatten() for p in named.values()])
+    steps = torch.cat([(p.detach() - before[n]).flatten() for n, p in named.items()])
+    weights = torch.cat([before[n].flatten() for n in named])
+    row = last.loc["stage2"]
+    assert row["gradient norm"] == pytest.approx(gradients.norm().item(), rel=1e-4)
+    assert row["update ratio"] == pytest.approx((steps.norm() / weights.norm()).item(), rel=1e-4)
+    assert row["loss change"] == pytest.approx((gradients @ steps).item(), rel=1e-4)
+    assert row["activation std"] == pytest.approx(outputs["stage2"].std().item(), rel=1e-4)
+    assert row["dead"] == pytest.approx((outputs["stage2"] == 0).float().mean().item())
+    with torch.no_grad():  # train mode, the same batch: the loss changed by the sum over stages
+        change = cross_entropy(backbone(IMAGES), LABELS) - loss
+    assert last["loss change"].sum() == pytest.approx(change.item(), rel=0.1)
+
+
+def test_it_changes_no_number_and_leaves_nothing_behind(backbone):
+    finals = []
+    for watched in (False, True):
+        network = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+        freeze(network, up_to="stage1")
+        optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad])
+        options = {"epochs": 2, "seed": 0, "batch_size": 6}
+        if watched:
+            with Monitor(network, optimizer, every=1) as monitor:
+                fit(network, (IMAGES, LABELS), (IMAGES, LABELS), optimizer, **options)
+        else:
+            fit(network, (IMAGES, LABELS), (IMAGES, LABELS), optimizer, **options)
+        finals.append(network.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(*(f.values() for f in finals), strict=True))
+    assert len(monitor.table()) == 4 * len(network.stage_names), "training steps only"
+    assert monitor.table().loc[(0, "stem"), ["gradient norm", "update ratio"]].isna().all()
+    assert not any(m._forward_hooks for m in network.modules())
+    assert not optimizer._optimizer_step_pre_hooks and not optimizer._optimizer_step_post_hooks
+
+
+def test_hooks_are_removed_after_an_error(backbone):
+    optimizer = torch.optim.SGD(backbone.parameters(), lr=0.1)
+    with pytest.raises(KeyError), Monitor(backbone, optimizer):
+        raise KeyError
+    assert not backbone.stem._forward_hooks
+    with pytest.raises(ValueError, match="every is 0"):
+        Monitor(backbone, optimizer, every=0)
+
+
+def test_figure_and_tensorboard(backbone, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from torch.utils.tensorboard import SummaryWriter
+
+    optimizer = torch.optim.SGD(backbone.parameters(), lr=0.1)
+    with (
+        SummaryWriter(str(tmp_path)) as writer,
+        Monitor(backbone, optimizer, every=1, live=True, writer=writer) as monitor,
+    ):
+        fit(backbone, (IMAGES, LABELS), None, optimizer, epochs=2, seed=0)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    written = [event.value for event in events.Scalars("gradient norm/stage2")]
+    recorded = monitor.table().xs("stage2", level="stage")["gradient norm"]
+    assert written == pytest.approx(recorded.tolist())
+    figure = monitor_figure(monitor.table())
+    assert [axis.get_title(loc="left") for axis in figure.axes] == [
+        "gradient norm",
+        "update ratio",
+        "activation std",
+        "loss change",
+    ]
+
+
+def test_drift_is_nothing_without_training(backbone):
+    other = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3, seed=1)
+    same = drift(backbone, backbone, IMAGES)
+    assert same["distance"].tolist() == [0] * 5
+    assert same["cka"].tolist() == pytest.approx([1] * 5)
+    assert (drift(backbone, other, IMAGES)["distance"] > 0.1).all()

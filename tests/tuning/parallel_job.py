@@ -1,0 +1,38 @@
+"""Train two networks, alone or under torchrun, and save their weights: ``parallel_job.py FILE``."""
+
+import sys
+
+import torch
+
+from tlcourse.advice.strategies import STRATEGIES, train
+from tlcourse.tuning.data_parallel import is_first, joined
+from tlcourse.tuning.training import fit
+
+torch.set_num_threads(1)
+images = torch.randint(0, 256, (13, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+data = images.to(torch.uint8), torch.arange(13) % 2
+
+with joined():
+    trained = train(
+        STRATEGIES["gradual"],
+        "efficientnet_lite0",
+        data,
+        data,
+        num_classes=2,
+        steps=10,
+        seed=0,
+        batch_size=5,  # shares of three and two
+    )
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 5), torch.nn.Flatten(), torch.nn.LazyLinear(2)
+    )
+    floats = data[0] / 255, data[1]
+    model(floats[0])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.002, momentum=0.9)
+    history = fit(model, floats, floats, optimizer, epochs=6, seed=0, batch_size=5)
+    if is_first():
+        columns = ["train_loss", "train_accuracy", "validation_loss"]
+        state = {**trained.network.state_dict(), **model.state_dict()}
+        state |= {c: torch.tensor(history[c]) for c in columns}
+        torch.save(state, sys.argv[1])

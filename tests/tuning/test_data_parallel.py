@@ -1,0 +1,60 @@
+"""Two gloo processes come to the weights of one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tlcourse.cli import main
+from tlcourse.tuning import data_parallel
+from tlcourse.tuning.data_parallel import distribute, joined, processes, share, total, weight
+
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+SCRIPT = str(Path(__file__).with_name("parallel_job.py"))
+
+
+def run(*arguments: str) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TLCOURSE_PROGRESS": "0"}
+    done = subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_two_processes_come_to_the_weights_of_one(tmp_path):
+    run(SCRIPT, str(tmp_path / "one.pt"))
+    run(*TORCHRUN, SCRIPT, str(tmp_path / "two.pt"))
+    one, two = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name in one:
+        assert torch.allclose(one[name], two[name], rtol=1e-3, atol=2e-4), name
+    losses = one["train_loss"]
+    assert losses[-1] < 0.9 * losses[0]  # it did train
+
+
+def test_one_process_needs_nothing():
+    model = torch.nn.Linear(2, 2)
+    with joined():
+        assert processes() == 1 and distribute(model) is model
+        assert share(torch.arange(3)).tolist() == [0, 1, 2]
+        assert weight(3, 3) == 1 and total(2.0, 3.0) == [2.0, 3.0]
+
+
+def test_batchnorm_and_batches_that_cannot_be_shared_are_refused(monkeypatch):
+    monkeypatch.setattr(data_parallel, "processes", lambda: 2)
+    with pytest.raises(ValueError, match="0 and 0 more BatchNorm layers would see a share"):
+        distribute(torch.nn.Sequential(torch.nn.BatchNorm2d(3)))
+    with pytest.raises(ValueError, match="a batch of 1 cannot be shared by 2 processes"):
+        share(torch.arange(1))
+
+
+def test_the_command_for_one_cell_prints_its_result(capsys):
+    arguments = ["cell", "elpv", "5", "extraction", "--image-size", "32", "--steps", "10"]
+    assert main(arguments) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert 0 <= result["plain"] <= 1 and len(result["curve"]) == 10

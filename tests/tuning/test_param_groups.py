@@ -1,0 +1,118 @@
+"""Parameter groups against timm's layer decay, and each trainable parameter exactly once."""
+
+import pytest
+import timm
+import torch
+from timm.optim import param_groups_layer_decay
+
+from tlcourse.networks.backbones import load_backbone
+from tlcourse.tuning.freezing import freeze
+from tlcourse.tuning.param_groups import (
+    by_depth,
+    count_trainable,
+    describe_groups,
+    geometric,
+    layer_decay,
+    param_groups,
+    pretrained_factor,
+)
+
+
+@pytest.fixture
+def backbone():
+    return load_backbone("resnet18", pretrained=False, num_classes=3)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet18"])
+def test_layer_decay_is_timms(name):
+    """Compared by the shapes of the tensors in order, which both networks have in common."""
+    theirs_network = timm.create_model(name, num_classes=3)
+    no_decay = getattr(theirs_network, "no_weight_decay", set)()
+    theirs = rates(
+        param_groups_layer_decay(
+            theirs_network, weight_decay=0.05, layer_decay=0.7, no_weight_decay_list=no_decay
+        ),
+        theirs_network,
+        scale="lr_scale",
+    )
+    ours_network = load_backbone(f"timm/{name}", pretrained=False, num_classes=3)
+    factors = layer_decay(ours_network, 0.7)
+    groups = param_groups(ours_network, lr=1.0, weight_decay=0.05, factors=factors)
+    ours = rates(groups, ours_network, scale="lr")
+    torch.testing.assert_close(torch.tensor(sorted(ours)), torch.tensor(sorted(theirs)))
+
+
+def rates(groups, network, *, scale: str) -> list[tuple[float, ...]]:
+    """(shape, rate, decay) of every parameter, the shape as numbers."""
+    found = {id(p): (g[scale], g["weight_decay"]) for g in groups for p in g["params"]}
+    return [(*[*p.shape, 0, 0, 0, 0][:4], *found[id(p)]) for p in network.parameters()]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda b: pretrained_factor(b, 0.1), by_depth, geometric, layer_decay, lambda b: None]
+)
+def test_every_trainable_parameter_is_there_once(backbone, make):
+    freeze(backbone, up_to="stage1")
+    groups = param_groups(backbone, lr=0.5, weight_decay=0.1, factors=make(backbone))
+    ids = [id(p) for group in groups for p in group["params"]]
+    assert sorted(ids) == sorted(id(p) for p in backbone.parameters() if p.requires_grad)
+    assert count_trainable(backbone) == describe_groups(groups)["parameters"].sum()
+    no_decay = [p for g in groups if g["weight_decay"] == 0 for p in g["params"]]
+    decaying = [p for g in groups if g["weight_decay"] == 0.1 for p in g["params"]]
+    assert all(p.ndim == 1 for p in no_decay)
+    assert all(p.ndim > 1 for p in decaying)
+
+
+def test_factors_by_depth(backbone):
+    assert pretrained_factor(backbone, 0.1)["stage4"] == 0.1
+    assert by_depth(backbone) == pytest.approx(
+        {"stem": 0.1, "stage1": 0.1, "stage2": 1 / 3, "stage3": 1 / 3, "stage4": 1, "head": 1}
+    )
+    expected = [2.6**-k for k in (5, 4, 3, 2, 1, 0)]
+    assert list(geometric(backbone).values()) == pytest.approx(expected)
+
+
+def test_torchs_schedulers_keep_the_ratios(backbone):
+    """timm's ``lr_scale`` is ignored by them, so that every rate would be equal."""
+    factors = geometric(backbone)
+    groups = param_groups(backbone, lr=1.0, weight_decay=0.1, factors=factors)
+    optimizer = torch.optim.SGD(groups)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10)
+    for _ in range(4):
+        optimizer.step()
+        scheduler.step()
+    ratios = {g["name"].split(",")[0]: g["lr"] for g in optimizer.param_groups}
+    assert {k: v / ratios["head"] for k, v in ratios.items()} == pytest.approx(factors)
+
+
+def test_class_tokens_and_positions_do_not_decay():
+    backbone = load_backbone("vit_b_16", pretrained=False, num_classes=3)
+    groups = param_groups(backbone, lr=1.0, weight_decay=0.1)
+    without = {id(p) for g in groups if g["weight_decay"] == 0 for p in g["params"]}
+    assert id(backbone.stem.class_token) in without
+    assert id(backbone.stem.pos_embedding) in without
+    assert id(backbone.stem.conv_proj.weight) not in without
+
+
+def test_mistakes_are_named(backbone):
+    def groups(**factors: float) -> object:
+        return param_groups(backbone, lr=0.1, weight_decay=0, factors=factors)
+
+    with pytest.raises(ValueError, match="no block 'stage9'"):
+        groups(stage9=1)
+    with pytest.raises(ValueError, match="neck has no trainable parameter, so it has no rate"):
+        groups(**{**geometric(backbone), "neck": 1.0})
+    with pytest.raises(ValueError, match="conv1.weight and .* more parameters .* have no factor"):
+        groups(**{k: v for k, v in geometric(backbone).items() if k != "stage2"})
+    with pytest.raises(ValueError, match="stage1.0 is part of stage1"):
+        groups(**geometric(backbone), **{"stage1.0": 1.0})
+    with pytest.raises(ValueError, match="must be positive: .* frozen"):
+        groups(**{**geometric(backbone), "stem": 0})
+    freeze(backbone, up_to="stage2")
+    with pytest.raises(ValueError, match="stage2 has no trainable parameter, so it has no rate"):
+        groups(**{**geometric(backbone), "stage2": 0.1})
+    with pytest.raises(ValueError, match="lr 0 must be positive"):
+        param_groups(backbone, lr=0, weight_decay=0)
+    backbone.requires_grad_(False)
+    with pytest.raises(ValueError, match="no parameter is trainable"):
+        param_groups(backbone, lr=0.1, weight_decay=0)

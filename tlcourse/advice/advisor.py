@@ -1,0 +1,163 @@
+"""The advisor: finds recorded data sets like the one at hand, and says what did best there."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tlcourse.advice.measurements import Costs, Measured
+from tlcourse.advice.strategies import STEPS, STRATEGIES
+from tlcourse.advice.sweeps import read_results
+from tlcourse.runtime import DATA_DIR
+
+RESULTS = DATA_DIR / "results"
+NEIGHBOURS = 3
+CLOSE = 0.01  # one point of accuracy: nearer than that, the cheaper strategy is as good
+FAR_AWAY = 1.5  # standard deviations
+MIN_PER_CLASS = 20
+Z = 1.64  # standard errors to either side of nine in ten values
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A recommended strategy with its reasons.
+
+    ``table`` has a row for each strategy, best first, with means over the runs of the neighbours:
+    ``gain`` over extraction, how far ``behind`` the best with the standard ``error`` of that,
+    expected accuracy from ``low`` to ``high``, and ``seconds`` on this machine.
+    ``doubts`` says why the advice is unsure; it is empty when it is not.
+    """
+
+    strategy: str
+    measured: Measured
+    table: pd.DataFrame
+    neighbours: tuple[str, ...]
+    reasons: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        row = self.table.loc[self.strategy]
+        lines = [
+            f"advice: {self.strategy}: {STRATEGIES[self.strategy].summary}",
+            f"  expected accuracy {row['low']:.2f} to {row['high']:.2f}, "
+            f"about {row['seconds']:.0f} s on this machine",
+            *(f"  because {reason}" for reason in self.reasons),
+            *(f"  unsure: {doubt}" for doubt in self.doubts),
+        ]
+        return "\n".join(lines)
+
+
+def load_records(folder: str = "laptop") -> pd.DataFrame:
+    """Recorded cells, one row each: the strategy's test accuracies beside what was measured."""
+    cells = read_results(RESULTS / folder / "strategies.sqlite")
+    measured = read_results(RESULTS / folder / "measurements.sqlite")
+    on = ["dataset", "per_class", "seed", "backbone", "image_size"]
+    return cells.merge(measured, on=on, validate="many_to_one")
+
+
+def advise(
+    measured: Measured,
+    records: pd.DataFrame,
+    *,
+    steps: int = STEPS,
+    minutes: float = float("inf"),
+) -> Advice:
+    """The strategy that did best in the recorded settings nearest to a data set.
+
+    Near is measured in size (logarithm), domain distance and probe accuracy, each in standard
+    deviations over the records. Strategies are compared run by run, on the same images; what is
+    expected is the probe's accuracy plus what they gained over extraction, which is a probe.
+    Of strategies less than a point apart the cheapest is taken, and none that would take longer
+    than ``minutes`` on this machine, unless all would. Raises ValueError without records.
+    """
+    if records.empty:
+        raise ValueError("there are no recorded cells to go by; run a sweep first")
+    settings = records.groupby(["dataset", "per_class"])[["distance", "probe"]].mean().reset_index()
+    places = np.array([_place(row) for row in settings.itertuples()])
+    spread = places.std(axis=0)
+    scale = np.where(spread > 0, spread, 1)
+    apart = np.linalg.norm((places - _place(measured)) / scale, axis=1)
+    nearest = np.argsort(apart)[:NEIGHBOURS]
+    near = settings.iloc[nearest].assign(apart=apart[nearest])
+    table = _table(near[["dataset", "per_class"]].merge(records), measured, steps)
+    affordable = table[~(table["seconds"] > 60 * minutes)]
+    if affordable.empty:
+        affordable = table.nsmallest(1, "seconds")
+    as_good = affordable[affordable["gain"] >= affordable["gain"].iloc[0] - CLOSE]
+    strategy = str(as_good["relative_cost"].idxmin())
+    return Advice(
+        strategy,
+        measured,
+        table.drop(columns="relative_cost"),
+        tuple(f"{row.dataset} with {row.per_class} a class" for row in near.itertuples()),
+        _reasons(measured, near, table, strategy),
+        _doubts(measured, near, table),
+    )
+
+
+def _place(row: Any) -> np.ndarray:
+    """Where a data set lies: log₂ of images per class, domain distance, probe accuracy."""
+    return np.array([np.log2(row.per_class), row.distance, row.probe])
+
+
+def _table(runs: pd.DataFrame, measured: Measured, steps: int) -> pd.DataFrame:
+    accuracy = runs.pivot(
+        index=["dataset", "per_class", "seed"], columns="strategy", values="plain"
+    )
+    gains = accuracy.sub(accuracy["extraction"], axis=0)
+    table = pd.DataFrame({"gain": gains.mean()}).sort_values("gain", ascending=False)
+    lead = gains[table.index[0]].to_numpy()[:, None] - gains[table.index]
+    table["behind"], table["error"] = lead.mean(), lead.sem()
+    chance = 1 / measured.classes
+    noise = Z * np.sqrt(measured.probe * (1 - measured.probe) / measured.images)
+    table["low"] = (measured.probe + gains.quantile(0.1) - noise).clip(chance, 1)
+    table["high"] = (measured.probe + gains.quantile(0.9) + noise).clip(chance, 1)
+    relative = Costs(forward=0.3, half=0.15, training=1.0)  # only their order is used
+    costs = measured.costs or relative
+    recipes = [STRATEGIES[name] for name in table.index]
+    table["relative_cost"] = [costs.of(r, measured.images, steps=steps) for r in recipes]
+    table["seconds"] = table["relative_cost"] if measured.costs else float("nan")
+    return table
+
+
+def _reasons(
+    measured: Measured, near: pd.DataFrame, table: pd.DataFrame, strategy: str
+) -> tuple[str, ...]:
+    size, domain = measured.quadrant
+    sets = ", ".join(f"{row.dataset} ({row.per_class} a class)" for row in near.itertuples())
+    reasons = [
+        f"{measured.per_class:.0f} images a class make it {size}, a domain distance of "
+        f"{measured.distance:.2f} makes it {domain}",
+        f"a linear probe on frozen features is right in {measured.probe:.0%} of the training "
+        f"images, by cross-validation",
+        f"in the recorded sets most like it, {sets}, {table.index[0]} did best, "
+        f"{100 * table['gain'].iloc[0]:.1f} points above extraction",
+    ]
+    if strategy != table.index[0]:
+        less = 100 * table["behind"][strategy]
+        seconds = table["seconds"].iloc[0]
+        time = f"; {table.index[0]} would take about {seconds:.0f} s" if seconds == seconds else ""
+        reasons.append(f"{strategy} was {less:.1f} points behind there and costs less{time}")
+    return tuple(reasons)
+
+
+def _doubts(measured: Measured, near: pd.DataFrame, table: pd.DataFrame) -> tuple[str, ...]:
+    doubts = []
+    lead, error = table["behind"].iloc[1], table["error"].iloc[1]
+    if lead < 2 * error:
+        doubts.append(
+            f"{table.index[0]} leads {table.index[1]} by {100 * lead:.1f} ± "
+            f"{100 * error:.1f} points"
+        )
+    if near["apart"].min() > FAR_AWAY:
+        doubts.append(
+            f"no recorded set is like this one; the nearest is {near['apart'].min():.1f} standard "
+            "deviations away"
+        )
+    if measured.per_class < MIN_PER_CLASS:
+        doubts.append(
+            f"{measured.per_class:.0f} images a class measure an accuracy only to "
+            f"± {100 / np.sqrt(measured.images):.0f} points"
+        )
+    return tuple(doubts)

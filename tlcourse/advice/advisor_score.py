@@ -1,0 +1,55 @@
+"""Is the advice any good? Rules for choosing a strategy, scored on recorded cells."""
+
+from collections.abc import Callable, Mapping
+
+import pandas as pd
+
+from tlcourse.advice.advisor import CLOSE, advise
+from tlcourse.advice.measurements import Measured
+from tlcourse.advice.strategies import QUADRANTS
+
+Rule = Callable[[Measured, pd.DataFrame], str]
+RULES: dict[str, Rule] = {
+    "advisor": lambda measured, records: advise(measured, records).strategy,
+    "always fine-tune": lambda measured, records: "two_phase",
+    "always extract": lambda measured, records: "extraction",
+    "rule of thumb by size": lambda measured, records: _by_size(measured.images),
+    "textbook quadrants": lambda measured, records: QUADRANTS[measured.quadrant],
+}
+
+
+def _by_size(images: int) -> str:
+    """Below 1,000 extract, up to 10,000 freeze the early stages, above fine-tune all."""
+    return "extraction" if images < 1000 else "hybrid" if images <= 10_000 else "two_phase"
+
+
+def score(records: pd.DataFrame, rules: Mapping[str, Rule] = RULES) -> pd.DataFrame:
+    """How good each rule's choices are, over every recorded data set, size and seed.
+
+    A rule is asked about a data set with the records of all *other* data sets at hand. Columns:
+    ``within 1 point`` is the share of settings in which the choice is at most a point worse than
+    the best strategy there, ``regret`` how much worse on average, ``worst`` at most, in points.
+    """
+    losses: dict[str, list[float]] = {name: [] for name in rules}
+    for (dataset, per_class, _), runs in records.groupby(["dataset", "per_class", "seed"]):
+        first = runs.iloc[0]
+        measured = Measured(
+            images=int(per_class * first["classes"]),
+            classes=int(first["classes"]),
+            per_class=per_class,
+            distance=first["distance"],
+            probe=first["probe"],
+            centroid=first["centroid"],
+        )
+        accuracy = runs.set_index("strategy")["plain"]
+        others = records[records["dataset"] != dataset]
+        for name, rule in rules.items():
+            losses[name].append(100 * (accuracy.max() - accuracy[rule(measured, others)]))
+    table = pd.DataFrame(losses)
+    return pd.DataFrame(
+        {
+            "within 1 point": (table <= 100 * CLOSE + 1e-9).mean(),
+            "regret": table.mean(),
+            "worst": table.max(),
+        }
+    )

@@ -1,0 +1,61 @@
+"""What the chapters are written with: claims, exercises, figures, and the run of the course."""
+
+from tlcourse.book.claims import (
+    Claim,
+    ClaimFailed,
+    Expectation,
+    at_least,
+    at_most,
+    between,
+    claim,
+    claim_difference,
+    close_to,
+    equals,
+    greater_than,
+    start_chapter,
+)
+from tlcourse.book.diagrams import encoder_block, residual_blocks, squeeze_excitation_block
+from tlcourse.book.exercises import check
+from tlcourse.book.plotting import (
+    MARKERS,
+    PALETTE,
+    LiveFigure,
+    image_grid,
+    learning_curves,
+    means_over,
+    named_points,
+    runs_and_means,
+    runs_over,
+    show,
+    stage_shares,
+)
+
+__all__ = [
+    "Claim",
+    "ClaimFailed",
+    "Expectation",
+    "LiveFigure",
+    "MARKERS",
+    "PALETTE",
+    "at_least",
+    "at_most",
+    "between",
+    "check",
+    "claim",
+    "claim_difference",
+    "close_to",
+    "encoder_block",
+    "equals",
+    "greater_than",
+    "image_grid",
+    "learning_curves",
+    "means_over",
+    "named_points",
+    "residual_blocks",
+    "runs_and_means",
+    "runs_over",
+    "show",
+    "squeeze_excitation_block",
+    "stage_shares",
+    "start_chapter",
+]

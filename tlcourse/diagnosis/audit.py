@@ -1,0 +1,158 @@
+"""The audit: take one real training step on a copy, and see what really moved."""
+
+import copy
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+
+from tlcourse.diagnosis.faults import (
+    Fault,
+    group_faults,
+    input_faults,
+    movement_faults,
+    stage_faults,
+    statistics_faults,
+)
+from tlcourse.modes import evaluating
+from tlcourse.networks.backbones import Backbone
+from tlcourse.runtime import device
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What one step changed, by stage, and the faults that were found.
+
+    ``stages`` has a row a stage: its ``tensors`` (parameters), how many are ``trainable``, how many
+    ``moved``, and the same for ``buffers`` (BatchNorm statistics) and the optimiser's ``momentum``.
+    """
+
+    stages: pd.DataFrame
+    faults: list[Fault]
+
+    def __str__(self) -> str:
+        found = [str(fault) for fault in self.faults] or ["✔ no fault: what should move moves"]
+        return "\n".join([self.stages.to_string(), *found])
+
+    def kinds(self) -> set[str]:
+        """The kinds of faults found."""
+        return {fault.kind for fault in self.faults}
+
+    def check(self) -> None:
+        """Raise AssertionError, with all faults and their cures, if there are any."""
+        if self.faults:
+            raise AssertionError("\n".join(map(str, self.faults)))
+
+
+def audit(
+    model: nn.Module,
+    optimizer: Optimizer,
+    batch: tuple[Tensor, Tensor],
+    *,
+    learns: Collection[str] | None = None,
+) -> Audit:
+    """Train a copy of model and optimiser for one step on (inputs, labels), and compare bit by bit.
+
+    Reading ``requires_grad`` tells what was meant; this tells what happens: momentum, weight decay
+    and train mode included. ``learns`` names the stages that should move, and no others. Model,
+    optimiser, modes and random generators stay as they were. Raises ValueError when the model does
+    not give logits (N, classes) for the batch, and for an unknown stage.
+    """
+    model.to(device())
+    inputs, labels = (tensor.to(device()) for tensor in batch)
+    _check_logits(model, inputs, labels)
+    twin, twin_optimizer = copy.deepcopy((model, optimizer))
+    before = _Snapshot(twin, twin_optimizer)
+    with torch.random.fork_rng(), torch.enable_grad():
+        torch.manual_seed(0)
+        twin.train()
+        twin_optimizer.zero_grad()
+        _copy_gradients_of_frozen(model, twin)
+        cross_entropy(twin(inputs), labels).backward()
+        gradients = {n: p.grad for n, p in twin.named_parameters()}
+        gradients = copy.deepcopy(gradients)  # a step may work on them in place
+        twin_optimizer.step()
+    after = _Snapshot(twin, twin_optimizer)
+    moved = before.differences(after)
+    stages = _table(model, before, after, moved)
+    faults = [
+        *group_faults(model, optimizer),
+        *movement_faults(model, optimizer, moved, gradients, after.parameters),
+        *statistics_faults(model, moved),
+        *input_faults(model, inputs),
+        *stage_faults(stages, learns),
+    ]
+    return Audit(stages, faults)
+
+
+class _Snapshot:
+    """Copies of all parameters, buffers and optimiser states, by the parameters' names."""
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
+        self.parameters = {n: p.detach().clone() for n, p in model.named_parameters()}
+        self.buffers = {n: b.detach().clone() for n, b in model.named_buffers()}
+        self.momentum = {
+            f"{name}:{key}": value.clone()
+            for name, p in model.named_parameters()
+            for key, value in optimizer.state.get(p, {}).items()
+            if isinstance(value, Tensor)
+        }
+
+    def all(self) -> dict[str, Tensor]:
+        return {**self.parameters, **self.buffers, **self.momentum}
+
+    def differences(self, later: "_Snapshot") -> set[str]:
+        """Names of what is not the same to the last bit; NaN counts as different."""
+        old = self.all()
+        return {n for n, new in later.all().items() if n not in old or not torch.equal(old[n], new)}
+
+
+def _check_logits(model: nn.Module, inputs: Tensor, labels: Tensor) -> None:
+    try:
+        with evaluating(model), torch.no_grad():
+            logits = model(inputs)
+    except RuntimeError as error:
+        raise ValueError(
+            f"the model fails on inputs {tuple(inputs.shape)}: {error}. If it was cut with "
+            "children()[:-1] or has a linear layer on pooled maps, nn.Flatten is missing between "
+            "pooling and the linear layer; load_backbone(name, num_classes=…) keeps it"
+        ) from error
+    if logits.ndim != 2 or len(logits) != len(labels):
+        raise ValueError(
+            f"the model gives outputs of shape {tuple(logits.shape)} for {len(labels)} labels; "
+            "expected logits (N, classes). A network cut with children()[:-1] has lost its "
+            "flatten; put nn.Flatten between pooling and the linear layer, or use load_backbone"
+        )
+
+
+def _copy_gradients_of_frozen(model: nn.Module, twin: nn.Module) -> None:
+    """A frozen tensor keeps its old gradient in a loop that sets gradients to zero, not None."""
+    for original, copied in zip(model.parameters(), twin.parameters(), strict=True):
+        if not original.requires_grad and original.grad is not None:
+            copied.grad = original.grad.clone()
+
+
+def _table(model: nn.Module, before: _Snapshot, after: _Snapshot, moved: set[str]) -> pd.DataFrame:
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    rows: dict[str, dict[str, int]] = {}
+    columns = ("tensors", "trainable", "moved", "buffers", "buffers moved", "momentum moved")
+    stages = model.stage_names if isinstance(model, Backbone) else ()
+    for stage in (*stages, *(name.split(".")[0] for name in before.parameters)):
+        rows.setdefault(stage, dict.fromkeys(columns, 0))
+
+    def count(column: str, names: Collection[str]) -> None:
+        for name in names:
+            row = rows.setdefault(name.split(".")[0].split(":")[0], dict.fromkeys(columns, 0))
+            row[column] += 1
+
+    count("tensors", before.parameters)
+    count("trainable", trainable)
+    count("moved", moved & before.parameters.keys())
+    count("buffers", before.buffers)
+    count("buffers moved", moved & before.buffers.keys())
+    count("momentum moved", moved & after.momentum.keys())
+    return pd.DataFrame.from_dict(rows, orient="index")

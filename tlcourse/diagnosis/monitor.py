@@ -1,0 +1,180 @@
+"""Watching a training: gradients, updates, activations and what each stage does to the loss."""
+
+from typing import Any, Protocol
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from tlcourse.book.plotting import LiveFigure
+from tlcourse.diagnosis.cka import linear_cka
+from tlcourse.modes import evaluating
+from tlcourse.networks.backbones import Backbone
+from tlcourse.runtime import device, mixed_precision
+
+QUANTITIES = {  # the panels of the figure, and the labels of their axes
+    "gradient norm": "‖gradient‖",
+    "update ratio": "‖step‖ / ‖weights‖",
+    "activation std": "std of the output",
+    "loss change": "nats a step, first order",
+}
+
+
+class Writer(Protocol):
+    """What ``torch.utils.tensorboard.SummaryWriter`` offers and we use."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
+
+
+class Monitor:
+    """Records a training by stage, at every ``every``-th step, while the ``with`` block lasts.
+
+    Hooks on the stages and on the optimiser do it, so that any training loop will do, and they are
+    removed at the end. A stage's *loss change* is gradient · step, the first-order part of what its
+    own step does to the loss of the batch. With ``live`` a figure is drawn again as the steps go
+    by, never for more than a twentieth of the time; a ``writer`` gets every number.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        optimizer: Optimizer,
+        *,
+        every: int = 10,
+        live: bool = False,
+        writer: Writer | None = None,
+    ) -> None:
+        if every < 1:
+            raise ValueError(f"every is {every}; expected 1 (each step) or more")
+        self.backbone, self.optimizer, self.every = backbone, optimizer, every
+        self.writer = writer
+        self.figure = LiveFigure() if live else None
+        self.step = 0
+        self.rows: list[dict[str, Any]] = []
+        self._activations: dict[str, dict[str, float]] = {}
+        self._weights: dict[str, list[tuple[nn.Parameter, Tensor]]] = {}
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> "Monitor":
+        stages = {name: self.backbone.get_submodule(name) for name in self.backbone.stage_names}
+        self._handles = [
+            self.optimizer.register_step_pre_hook(self._before_step),
+            self.optimizer.register_step_post_hook(self._after_step),
+        ]
+        for name, stage in stages.items():
+            hook = lambda _, __, output, name=name: self._after_stage(name, output)  # noqa: E731
+            self._handles.append(stage.register_forward_hook(hook))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        if self.figure is not None and self.rows:
+            self._draw()
+            self.figure.finish()
+
+    def table(self) -> pd.DataFrame:
+        """One row for each sampled step and stage; NaN where nothing of a stage is trained."""
+        return pd.DataFrame(self.rows).set_index(["step", "stage"])
+
+    def _sampled(self) -> bool:
+        return self.step % self.every == 0
+
+    def _after_stage(self, stage: str, output: Tensor) -> None:
+        if self._sampled() and torch.is_grad_enabled():  # not while it is only evaluated
+            values = output.detach().float()
+            self._activations[stage] = {
+                "activation mean": values.mean().item(),
+                "activation std": values.std().item(),
+                "dead": (values == 0).float().mean().item(),
+            }
+
+    def _before_step(self, *_: object) -> None:
+        if self._sampled():
+            self._weights = {
+                stage: [
+                    (p, p.detach().clone())
+                    for p in self.backbone.get_submodule(stage).parameters()
+                    if p.grad is not None
+                ]
+                for stage in self.backbone.stage_names
+            }
+
+    def _after_step(self, *_: object) -> None:
+        if self._sampled():
+            for stage, weights in self._weights.items():
+                numbers = {**self._activations.get(stage, {}), **_step_numbers(weights)}
+                self.rows.append({"step": self.step, "stage": stage, **numbers})
+                if self.writer is not None:
+                    for name, value in numbers.items():
+                        self.writer.add_scalar(f"{name}/{stage}", value, self.step)
+            self._weights, self._activations = {}, {}
+            if self.figure is not None and self.figure.is_due():
+                self._draw()
+        self.step += 1
+
+    def _draw(self) -> None:
+        self.figure.update(
+            monitor_figure(self.table()),
+            f"Four curves by stage over {self.step} steps: gradient norm, update ratio, spread of "
+            "the activations and change of the loss.",
+        )
+
+
+def _step_numbers(weights: list[tuple[nn.Parameter, Tensor]]) -> dict[str, float]:
+    """Norms over all tensors of a stage, from weights before the step and parameters after it."""
+    if not weights:
+        return {}
+    gradients = [p.grad for p, _ in weights]
+    steps = [p.detach() - before for p, before in weights]
+    products = [(g * s).sum() for g, s in zip(gradients, steps, strict=True)]
+    norm = torch.nn.utils.get_total_norm
+    return {
+        "gradient norm": norm(gradients).item(),
+        "update ratio": (norm(steps) / norm([before for _, before in weights])).item(),
+        "loss change": torch.stack(products).sum().item(),
+    }
+
+
+def monitor_figure(table: pd.DataFrame) -> Figure:
+    """Four panels over the steps, one line a stage, from ``Monitor.table``."""
+    figure, axes = plt.subplots(1, 4, figsize=(14, 3.2))
+    for axis, (column, label) in zip(axes, QUANTITIES.items(), strict=True):
+        for stage, values in table[column].unstack("stage", sort=False).items():
+            if values.notna().any():
+                axis.plot(values.index, values, label=stage)
+        axis.set(title=column, xlabel="step", ylabel=label)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if column != "loss change":
+            axis.set_yscale("log")
+    figure.legend(*axes[2].get_legend_handles_labels(), loc="outside right upper")
+    return figure
+
+
+def drift(before: Backbone, after: Backbone, images: Tensor) -> pd.DataFrame:
+    """How far training moved what each stage puts out for the same images, in eval mode.
+
+    ``distance`` is ‖after − before‖ / ‖before‖, ``cka`` the unbiased linear CKA of the two.
+    """
+    old, new = (_all_outputs(network, images) for network in (before, after))
+    rows = {}
+    for stage in before.stage_names[:-1]:
+        x, y = old[stage], new[stage]
+        rows[stage] = {"distance": ((y - x).norm() / x.norm()).item(), "cka": linear_cka(x, y)}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _all_outputs(backbone: Backbone, images: Tensor) -> dict[str, Tensor]:
+    """What every stage puts out for all images, on the CPU, from one pass."""
+    backbone.to(device())
+    with evaluating(backbone), torch.inference_mode(), mixed_precision():
+        batches = [backbone.stage_outputs(batch.to(device())) for batch in images.split(32)]
+    return {
+        stage: torch.cat([batch[stage].float().cpu() for batch in batches])
+        for stage in backbone.stage_names
+    }

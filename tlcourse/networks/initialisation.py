@@ -1,0 +1,67 @@
+"""How a new head starts: Kaiming, Xavier, scaled, zero, or informed by the source's classes."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from tlcourse.networks.heads import linear_layers
+
+
+def kaiming_(head: nn.Module) -> None:
+    """Weights from N(0, 2 / inputs), biases 0: keeps the variance through ReLU (He et al. 2015)."""
+    for linear in linear_layers(head):
+        nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+        nn.init.zeros_(linear.bias)
+
+
+def xavier_(head: nn.Module) -> None:
+    """Weights from N(0, 2 / (inputs + outputs)), biases 0 (Glorot & Bengio 2010)."""
+    for linear in linear_layers(head):
+        nn.init.xavier_normal_(linear.weight)
+        nn.init.zeros_(linear.bias)
+
+
+def scaled_(head: nn.Module, scale: float) -> None:
+    """Multiply the last layer's weights by ``scale`` and set its bias to 0; 0 is the zero start.
+
+    Hidden layers stay: at zero they would get no gradient, ever. Raises ValueError for a negative
+    scale.
+    """
+    if scale < 0:
+        raise ValueError(f"scale is {scale}; expected 0 (logits start at 0) or more")
+    last = linear_layers(head)[-1]
+    with torch.no_grad():
+        last.weight *= scale
+        last.bias.zero_()
+
+
+def class_informed_(head: nn.Linear, source: nn.Linear, relation: Tensor) -> None:
+    """Each new row becomes the mean of the source's rows, weighted by how related the classes are.
+
+    ``relation`` (new classes, source classes) is not negative, see ``related_classes``; its rows
+    are scaled to sum 1. The mean over the new rows is taken off, which changes no probability.
+    Raises ValueError for other shapes, negative entries and a class related to none.
+    """
+    expected = (head.out_features, source.out_features)
+    if relation.shape != expected or head.in_features != source.in_features:
+        raise ValueError(
+            f"relation is {tuple(relation.shape)}, expected {expected}; the head takes "
+            f"{head.in_features} features, the source {source.in_features}"
+        )
+    if (relation < 0).any() or (relation.sum(dim=1) == 0).any():
+        raise ValueError("relation has a negative entry or a class related to no source class")
+    with torch.no_grad():
+        share = normalize(relation, p=1, dim=1).to(source.weight)
+        for new, old in ((head.weight, source.weight), (head.bias, source.bias)):
+            rows = share @ old
+            new.copy_(rows - rows.mean(dim=0))
+
+
+def related_classes(source_logits: Tensor, labels: Tensor) -> Tensor:
+    """How often the source's classes are seen in the images of each new class.
+
+    The mean softmax of ``source_logits`` (N, source classes) over the images of each of the
+    ``labels`` (N,); rows sum to 1 (the joint distribution of LEEP, Nguyen et al. 2020).
+    """
+    probabilities = source_logits.softmax(dim=1)
+    return torch.stack([probabilities[labels == c].mean(dim=0) for c in range(labels.max() + 1)])

@@ -1,0 +1,95 @@
+"""One training on several processes: each takes its share of every batch, gradients are averaged.
+
+``torchrun --nproc-per-node 2 -m tlcourse cell …`` starts the processes. ``fit`` does the rest: with
+one process everything here does nothing.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from tlcourse.modes import stays_in_eval
+from tlcourse.runtime import device
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Join the group of processes that torchrun started; without torchrun there is none."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def processes() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes files."""
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def distribute(model: nn.Module) -> nn.Module:
+    """The model, or one around it that averages gradients over the processes after backward.
+
+    Wrap anew when something was thawed: only what is trainable now is averaged. Raises ValueError
+    for BatchNorm that would normalise with this process's share of the batch alone.
+    """
+    if processes() == 1:
+        return model
+    alone = [
+        name
+        for name, layer in model.named_modules()
+        if isinstance(layer, _BatchNorm)
+        and not isinstance(layer, nn.SyncBatchNorm)
+        and not stays_in_eval(layer)
+    ]
+    if alone:
+        raise ValueError(
+            f"{alone[0]} and {len(alone) - 1} more BatchNorm layers would see a share of each "
+            "batch only; freeze their statistics (set_policy) or, on GPUs, make them "
+            "torch.nn.SyncBatchNorm before anything else"
+        )
+    ids = [torch.cuda.current_device()] if device().type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=ids)
+
+
+def share(batch: Tensor) -> Tensor:
+    """The part of a batch's indices (B,) that this process takes; ValueError if one gets none."""
+    if processes() == 1:
+        return batch
+    if len(batch) < processes():
+        raise ValueError(
+            f"a batch of {len(batch)} cannot be shared by {processes()} processes; "
+            "use larger batches or fewer processes"
+        )
+    return batch.tensor_split(processes())[dist.get_rank()]
+
+
+def weight(mine: int, batch: int) -> float:
+    """What to scale a mean over ``mine`` images with, so that the average over the processes is the
+    mean over the whole ``batch``; 1 for one process."""
+    return mine * processes() / batch
+
+
+def total(*values: float) -> list[float]:
+    """Each value summed over the processes."""
+    if processes() == 1:
+        return list(values)
+    sums = torch.tensor(values, dtype=torch.float64, device=device())
+    dist.all_reduce(sums)
+    return sums.tolist()

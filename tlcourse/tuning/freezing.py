@@ -1,0 +1,146 @@
+"""Freezing at four granularities: the whole model, stages and blocks, layer types, parameters.
+
+What is frozen gets no gradient, so it costs no backward pass. A frozen *module* also stays in eval
+mode: the statistics of its BatchNorm stand still and its dropout does nothing.
+"""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from tlcourse.modes import follow_mode, stay_in_eval
+from tlcourse.networks.backbones import Backbone
+from tlcourse.networks.selection import Names, select
+from tlcourse.suggestions import did_you_mean
+
+LayerTypes = type[nn.Module] | tuple[type[nn.Module], ...]
+
+
+def freeze(
+    backbone: Backbone,
+    *,
+    up_to: str | None = None,
+    only: Names | None = None,
+    except_: Names | None = None,
+    layers: LayerTypes | None = None,
+    parameters: str | None = None,
+) -> None:
+    """Freeze a part of a network, in addition to what is frozen already.
+
+    ``up_to``, ``only`` and ``except_`` name stages or blocks (see ``select``); ``layers`` narrows
+    that to layers of a type, ``parameters`` to parameters whose name matches a pattern such as
+    ``*.bias``. Without any, the whole pretrained model is frozen: everything but the head. Raises
+    ValueError when nothing matches and when nothing would be left to train.
+    """
+    if all(choice is None for choice in (up_to, only, except_, layers, parameters)):
+        except_ = "head"
+    modules, chosen = _resolve(backbone, up_to, only, except_, layers, parameters)
+    frozen = {id(parameter) for parameter in chosen}
+    if all(id(p) in frozen for p in backbone.parameters() if p.requires_grad):
+        raise ValueError(
+            "this would freeze everything and leave nothing to train; "
+            "freeze(backbone) leaves the head, except_= names what should go on learning"
+        )
+    for module in modules:
+        stay_in_eval(module)
+    for parameter in chosen:
+        # A None gradient, not a zero one: momentum and weight decay would still move zeros.
+        parameter.requires_grad = False
+        parameter.grad = None
+
+
+def unfreeze(
+    backbone: Backbone,
+    *,
+    up_to: str | None = None,
+    only: Names | None = None,
+    except_: Names | None = None,
+    layers: LayerTypes | None = None,
+    parameters: str | None = None,
+) -> None:
+    """Let a part of a network train again, chosen as by ``freeze``; without any choice all of it.
+
+    An optimiser that was made before does not know these parameters: see ``unfreezing.extend``.
+    """
+    modules, chosen = _resolve(backbone, up_to, only, except_, layers, parameters)
+    for module in modules:
+        follow_mode(module, backbone.training)
+    for parameter in chosen:
+        parameter.requires_grad = True
+    for module in modules:
+        for name in list(getattr(module, "parametrizations", {})):
+            parametrize.remove_parametrizations(module, name)
+
+
+def freeze_elements(backbone: Backbone, masks: Mapping[str, Tensor]) -> None:
+    """Hold single elements of parameters: those where the mask of that parameter's name is True.
+
+    A mask (bool) has its parameter's shape; see ``importance.most_important``. The parameter gets a
+    parametrization, so that neither momentum nor weight decay moves a held element, whatever the
+    optimiser; it goes on under the name ``….parametrizations.….original`` until ``unfreeze``.
+    Raises ValueError for an unknown name or a mask of another shape or type.
+    """
+    named = dict(backbone.named_parameters())
+    for name, mask in masks.items():
+        if name not in named:
+            raise ValueError(f"no parameter {name!r}{did_you_mean(name, named)}")
+        if mask.dtype != torch.bool or mask.shape != named[name].shape:
+            raise ValueError(
+                f"the mask of {name} is {mask.dtype} of shape {tuple(mask.shape)}; "
+                f"expected torch.bool of shape {tuple(named[name].shape)}"
+            )
+    for name, mask in masks.items():
+        path, _, attribute = name.rpartition(".")
+        held = _Held(mask, named[name].detach().clone())
+        parametrize.register_parametrization(backbone.get_submodule(path), attribute, held)
+
+
+class _Held(nn.Module):
+    """``values`` where the mask is True, the parameter where it is not."""
+
+    def __init__(self, mask: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask.to(values.device))
+        self.register_buffer("values", values)
+
+    def forward(self, parameter: Tensor) -> Tensor:
+        return torch.where(self.mask, self.values, parameter)
+
+
+def _resolve(
+    backbone: Backbone,
+    up_to: str | None,
+    only: Names | None,
+    except_: Names | None,
+    layers: LayerTypes | None,
+    parameters: str | None,
+) -> tuple[list[nn.Module], list[nn.Parameter]]:
+    """The chosen modules, with all inside them, and the chosen parameters."""
+    if layers is not None and parameters is not None:
+        raise ValueError("choose by layers or by parameters, not by both at once")
+    chosen = select(backbone, up_to=up_to, only=only, except_=except_)
+    parts = {name: backbone.get_submodule(name) for name in chosen}
+    if parameters is not None:
+        named = {f"{s}.{n}": p for s, part in parts.items() for n, p in part.named_parameters()}
+        matching = [p for name, p in named.items() if fnmatchcase(name, parameters)]
+        if not matching:
+            raise ValueError(
+                f"no parameter matches {parameters!r} in {', '.join(chosen)}"
+                f"{did_you_mean(parameters, named)}; a pattern covers the whole name, as '*.bias'"
+            )
+        return [], matching
+    modules = [m for part in parts.values() for m in part.modules()]
+    if layers is not None:
+        found = sorted({type(m).__name__ for m in modules if not list(m.children())})
+        modules = [m for m in modules if isinstance(m, layers)]
+        if not modules:
+            types = layers if isinstance(layers, tuple) else (layers,)
+            raise ValueError(
+                f"no {' or '.join(t.__name__ for t in types)} in {', '.join(chosen)}; "
+                f"its layers are {', '.join(found)}"
+            )
+        modules = [inner for m in modules for inner in m.modules()]
+    return modules, [p for m in modules for p in m.parameters(recurse=False)]

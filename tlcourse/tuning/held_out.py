@@ -1,0 +1,23 @@
+"""A test set that can be used once: whoever chooses by it measures the choice, not the model."""
+
+from torch import Tensor, nn
+
+from tlcourse.tuning.training import evaluate
+
+
+class HeldOut:
+    """Inputs and labels that give one accuracy, for one model, once."""
+
+    def __init__(self, inputs: Tensor, labels: Tensor) -> None:
+        self.inputs, self.labels = inputs, labels
+        self.used = False
+
+    def accuracy(self, model: nn.Module) -> float:
+        """Accuracy in [0, 1] of the model that was chosen; raises RuntimeError the second time."""
+        if self.used:
+            raise RuntimeError(
+                "this test set has been used: the best of several test results is too good to be "
+                "true; choose among models by validation data and test the one you chose"
+            )
+        self.used = True
+        return evaluate(model, self.inputs, self.labels)[1]

@@ -1,0 +1,50 @@
+"""Which single weights matter: by their size, or by what the loss would feel (Fisher)."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from tlcourse.modes import evaluating
+from tlcourse.runtime import device
+from tlcourse.shapes import Data
+
+
+def magnitude(model: nn.Module) -> dict[str, Tensor]:
+    """The absolute value of every element of every trainable parameter, by name."""
+    return {name: p.detach().abs() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def fisher(model: nn.Module, data: Data) -> dict[str, Tensor]:
+    """The diagonal of the empirical Fisher information, by name of the trainable parameter.
+
+    It is the mean over examples of the squared gradient of log p(label), in eval mode, one example
+    at a time: the square of a batch's gradient would be another thing (Kirkpatrick et al. 2017).
+    ``data`` are (inputs, labels), at least one.
+    """
+    inputs, labels = data
+    model.to(device())
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    squares = {name: torch.zeros_like(p) for name, p in named.items()}
+    with evaluating(model):
+        for x, y in zip(inputs.split(1), labels.split(1), strict=True):
+            gradients = torch.autograd.grad(
+                cross_entropy(model(x.to(device())), y.to(device())), list(named.values())
+            )
+            for square, gradient in zip(squares.values(), gradients, strict=True):
+                square += gradient**2 / len(inputs)
+    return squares
+
+
+def most_important(importance: Mapping[str, Tensor], *, share: float) -> dict[str, Tensor]:
+    """Masks (bool) of the elements that belong to the most important ``share``, of all together.
+
+    Raises ValueError unless 0 < share < 1.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share is {share}; expected more than 0 and less than 1")
+    together = torch.cat([values.flatten() for values in importance.values()])
+    kept = max(1, round(share * len(together)))
+    threshold = together.topk(kept).values[-1]
+    return {name: values >= threshold for name, values in importance.items()}

@@ -1,0 +1,67 @@
+"""Feature extraction in one call: a linear head on a frozen backbone, tested once."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tlcourse.datasets import ImageDataset
+from tlcourse.networks.backbones import Backbone
+from tlcourse.networks.features import extract_features
+from tlcourse.runtime import seed_everything
+from tlcourse.shapes import Data
+from tlcourse.tuning.training import evaluate, fit
+
+LEARNING_RATES = (1e-3, 3e-3, 1e-2)
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """A trained head (feature_size → classes), how it was chosen, and its test accuracy."""
+
+    head: nn.Linear
+    lr: float
+    validation_accuracy: float
+    test_accuracy: float
+
+
+def linear_probe(
+    backbone: Backbone, dataset: ImageDataset, *, image_size: int, seed: int
+) -> LinearProbe:
+    """Accuracy that a linear head reaches on the backbone's features, by the data set's splits."""
+    images, _ = dataset.tensors("all", image_size)
+    return probe_features(extract_features(backbone, images), dataset, seed=seed)
+
+
+def probe_features(
+    features: Tensor, dataset: ImageDataset, *, seed: int, epochs: int = 30
+) -> LinearProbe:
+    """As ``linear_probe``, from the features (N, D) of all images, for several splits of one set.
+
+    The learning rate is chosen on the validation split; the head is then trained anew on train
+    and validation together, and tested once. Raises ValueError unless there is one row an image.
+    """
+    if len(features) != len(dataset):
+        raise ValueError(
+            f"{len(features)} rows of features for the {len(dataset)} images of {dataset.name}; "
+            'extract them from dataset.tensors("all", image_size)'
+        )
+    labels = torch.from_numpy(dataset.labels)
+
+    def part(*names: str) -> Data:
+        rows = torch.cat([torch.from_numpy(dataset.indices(name)) for name in names])
+        return features[rows], labels[rows]
+
+    def train_head(train: Data, lr: float) -> nn.Linear:
+        seed_everything(seed)
+        head = nn.Linear(features.shape[1], dataset.num_classes)
+        optimizer = torch.optim.AdamW(head.parameters(), lr=lr, weight_decay=0.01)
+        fit(head, train, None, optimizer, epochs=epochs, seed=seed, batch_size=128)
+        return head
+
+    train, validation = part("train"), part("validation")
+    scores = {lr: evaluate(train_head(train, lr), *validation) for lr in LEARNING_RATES}
+    lr = max(LEARNING_RATES, key=lambda rate: (scores[rate][1], -scores[rate][0]))
+    head = train_head(part("train", "validation"), lr)
+    _, test_accuracy = evaluate(head, *part("test"))
+    return LinearProbe(head, lr, scores[lr][1], test_accuracy)

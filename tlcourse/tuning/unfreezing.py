@@ -1,0 +1,114 @@
+"""Gradual unfreezing: stages join the training one after another, the last ones first."""
+
+from collections.abc import Mapping
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau, SequentialLR
+
+from tlcourse.modes import stay_in_eval, stays_in_eval
+from tlcourse.networks.backbones import Backbone
+from tlcourse.tuning.freezing import freeze, unfreeze
+from tlcourse.tuning.param_groups import Groups, part_groups
+
+
+def one_by_one(backbone: Backbone, *, every: int = 1) -> dict[str, int]:
+    """A plan for ``GradualUnfreezing``: the next stage before the head every ``every`` epochs.
+
+    Stages without parameters are passed over (Howard & Ruder 2018).
+    """
+    stages = [s for s in backbone.stage_names[:-1] if list(backbone.get_submodule(s).parameters())]
+    return {stage: every * (k + 1) for k, stage in enumerate(reversed(stages))}
+
+
+class GradualUnfreezing:
+    """Freezes the stages of a plan, and thaws each at its epoch into the running optimiser.
+
+    ``plan`` maps stages to epochs, counted from 0; other stages stay as they are. A thawed stage
+    learns at ``lr`` times its factor (default 1), with ``weight_decay`` as in ``param_groups``;
+    what was frozen in it before, such as its BatchNorm by a policy, stays frozen. Make the
+    optimiser afterwards, with the groups that are trainable then, and pass this to ``fit``, which
+    keeps it in its checkpoints. Raises ValueError for an unknown stage and for a plan that thaws a
+    stage before the one behind it.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        plan: Mapping[str, int],
+        *,
+        lr: float,
+        weight_decay: float,
+        factors: Mapping[str, float] | None = None,
+    ) -> None:
+        stages = sorted(plan, key=backbone.stage_index, reverse=True)
+        epochs = [plan[stage] for stage in stages]
+        if not epochs or epochs != sorted(epochs) or epochs[0] < 1:
+            thaws = ", ".join(f"{stage} at epoch {plan[stage]}" for stage in stages)
+            raise ValueError(
+                f"the plan thaws {thaws or 'nothing'}; expected epochs from 1 on, and no "
+                "stage before the one behind it: the early layers are the most general and thaw "
+                "last; see one_by_one"
+            )
+        self.backbone = backbone
+        self.plan = dict(zip(stages, epochs, strict=True))
+        self.lr, self.weight_decay, self.factors = lr, weight_decay, dict(factors or {})
+        self.thawed: list[str] = []
+        self._frozen_before = {
+            stage: (
+                [m for m in backbone.get_submodule(stage).modules() if stays_in_eval(m)],
+                [p for p in backbone.get_submodule(stage).parameters() if not p.requires_grad],
+            )
+            for stage in stages
+        }
+        freeze(backbone, only=stages)
+
+    def start_epoch(
+        self, epoch: int, optimizer: Optimizer, scheduler: LRScheduler | None = None
+    ) -> None:
+        """Thaw the stages that are due and hand them to the optimiser and its scheduler."""
+        for stage, due in self.plan.items():
+            if due <= epoch and stage not in self.thawed:
+                self._thaw(stage)
+                lr = self.lr * self.factors.get(stage, 1.0)
+                groups = part_groups(self.backbone, stage, lr=lr, weight_decay=self.weight_decay)
+                extend(optimizer, groups, scheduler)
+
+    def _thaw(self, stage: str) -> None:
+        unfreeze(self.backbone, only=stage)
+        modules, parameters = self._frozen_before[stage]
+        for module in modules:
+            stay_in_eval(module)
+        for parameter in parameters:
+            parameter.requires_grad = False
+        self.thawed.append(stage)
+
+
+def extend(optimizer: Optimizer, groups: Groups, scheduler: LRScheduler | None = None) -> None:
+    """Add groups to an optimiser in use; momentum and state of the others stay as they are.
+
+    A new group joins where the schedule stands: its rate is the same part of its own ``lr`` as that
+    of the first group. Without ``scheduler``, torch's next step would fail (``LambdaLR``) or leave
+    the new rate out. Raises ValueError for parameters that the optimiser already has.
+    """
+    first = optimizer.param_groups[0]
+    done = first["lr"] / first["initial_lr"] if "initial_lr" in first else 1.0
+    for group in groups:
+        now = {"lr": group["lr"] * done}
+        if scheduler is not None:
+            now["initial_lr"] = group["lr"]
+        optimizer.add_param_group({**group, **now})
+        if scheduler is not None:
+            _tell(scheduler, group["lr"])
+
+
+def _tell(scheduler: LRScheduler, lr: float) -> None:
+    """A scheduler keeps one entry a group; give it one more."""
+    if isinstance(scheduler, SequentialLR):
+        for part in scheduler._schedulers:
+            _tell(part, lr)
+    elif isinstance(scheduler, ReduceLROnPlateau):
+        scheduler.min_lrs.append(scheduler.min_lrs[0])
+    else:
+        scheduler.base_lrs.append(lr)
+        if isinstance(scheduler, LambdaLR):
+            scheduler.lr_lambdas.append(scheduler.lr_lambdas[0])
