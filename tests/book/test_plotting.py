@@ -10,6 +10,7 @@ from PIL import ImageColor
 from tlcourse.book import plotting
 from tlcourse.book.plotting import (
     PALETTE,
+    Picture,
     image_grid,
     learning_curves,
     named_points,
@@ -24,7 +25,7 @@ def test_a_figure_is_shown_as_png_with_its_text_beside_and_below(monkeypatch):
     shown = []
     monkeypatch.setattr(plotting, "display", lambda data, **options: shown.append((data, options)))
     figure, _ = plt.subplots()
-    show(figure, "An empty plot.")
+    show(*Picture(figure, "An empty plot."))
     (picture, options), (caption, _) = shown
     assert picture["image/png"].startswith(b"\x89PNG")
     assert picture["text/plain"] == caption["text/plain"] == "An empty plot."

@@ -3,7 +3,7 @@
 import io
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -35,10 +35,35 @@ plt.rcParams.update(
 )
 
 
+class Picture(NamedTuple):
+    """A figure and, in words, what it shows: what functions that draw return, for ``show``."""
+
+    figure: Figure
+    alt: str
+
+
 def show(figure: Figure, alt: str) -> None:
     """Display a figure with its alternative text, also as a caption, and close it.
 
-    Raises ValueError for an empty text: a reader who cannot see the figure would get nothing.
+    A ``Picture`` is shown by ``show(*picture)``.
+
+    Parameters
+    ----------
+    figure
+        Closed afterwards.
+    alt
+        What the figure shows, in a sentence or two.
+
+    Raises
+    ------
+    ValueError
+        For an empty text: a reader who cannot see the figure would get nothing.
+
+    Examples
+    --------
+    >>> show(plt.figure(), "")
+    Traceback (most recent call last):
+    ValueError: alt is empty; say in a sentence or two what the figure shows
     """
     if not alt.strip():
         raise ValueError("alt is empty; say in a sentence or two what the figure shows")
