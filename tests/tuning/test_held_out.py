@@ -8,8 +8,7 @@ from tlcourse.tuning.held_out import HeldOut
 
 
 def test_the_second_use_is_an_error():
-    inputs = torch.eye(3)
-    test = HeldOut(inputs, torch.tensor([0, 1, 1]))
+    test = HeldOut((torch.eye(3), torch.tensor([0, 1, 1])))
     model = nn.Linear(3, 3, bias=False)
     nn.init.eye_(model.weight)
     assert test.accuracy(model) == pytest.approx(2 / 3)

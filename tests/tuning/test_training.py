@@ -66,7 +66,7 @@ def test_history_and_kept_weights_agree():
     assert list(history["epoch"]) == list(range(6))
     assert len(best) == 1
     assert best["validation_accuracy"].item() == history["validation_accuracy"].max()
-    loss, accuracy = evaluate(model, *make_data(seed=1))
+    loss, accuracy = evaluate(model, make_data(seed=1))
     assert loss == pytest.approx(best["validation_loss"].item())
     assert accuracy == best["validation_accuracy"].item()
     assert not model.training
@@ -120,10 +120,10 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run(stop_after, tmp_path
 def interrupt_in(calls):
     count = iter(range(1, calls + 1))
 
-    def evaluate_until(model, inputs, labels):
+    def evaluate_until(model, data):
         if next(count) == calls:
             raise KeyboardInterrupt
-        return evaluate(model, inputs, labels)
+        return evaluate(model, data)
 
     return evaluate_until
 
@@ -188,6 +188,26 @@ def test_batches_are_near_equal_so_that_batchnorm_never_sees_one_image(monkeypat
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     fit(model, make_data(n=33), make_data(), optimizer, epochs=1, seed=0, batch_size=16)
     assert sizes == [11, 11, 11]
+
+
+@pytest.mark.parametrize(
+    ("steps", "batch_size", "passes"), [(12, 16, 5), (12.5, 16, 5), (10, 100, 10), (1, 8, 1)]
+)
+def test_steps_per_epoch_trains_as_repeated_data_do(steps, batch_size, passes):
+    """Every recorded training was made by repeating its data; 40 inputs, by hand 12 · 16 / 40."""
+    inputs, labels = make_data(n=40)
+    results = []
+    for data, options in (
+        ((inputs, labels), {"steps_per_epoch": steps, "batch_size": batch_size}),
+        ((inputs.repeat(passes, 1), labels.repeat(passes)), {"batch_size": min(batch_size, 40)}),
+    ):
+        model = make_model()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+        history = fit(model, data, make_data(seed=1), optimizer, epochs=3, seed=5, **options)
+        results.append((model, history.drop(columns="seconds")))
+    (short, first), (long, second) = results
+    assert_same_weights(short, long)
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
 def test_augmentation_changes_every_image_on_its_own():

@@ -7,6 +7,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.tuning.batchnorm import policies, set_policy
+from tlcourse.tuning.checkpoints import Run
 from tlcourse.tuning.optim import LARS, Plateau, WarmRestarts, WarmUp, cosine
 from tlcourse.tuning.param_groups import geometric, param_groups
 from tlcourse.tuning.training import fit
@@ -71,16 +72,14 @@ def test_saved_and_resumed_is_as_without_interruption(tmp_path, schedule, stop, 
 
 
 def interrupt_after(patch: pytest.MonkeyPatch, epochs: int) -> None:
-    import tlcourse.tuning.training as training
+    finish = Run.finish_epoch
 
-    finish = training._Run.finish_epoch
-
-    def finish_and_stop(run, row, checkpoint):
-        finish(run, row, checkpoint)
+    def finish_and_stop(run, row):
+        finish(run, row)
         if len(run.history) == epochs:
             raise KeyboardInterrupt
 
-    patch.setattr(training._Run, "finish_epoch", finish_and_stop)
+    patch.setattr(Run, "finish_epoch", finish_and_stop)
 
 
 def test_what_a_policy_froze_stays_frozen():

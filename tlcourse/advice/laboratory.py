@@ -128,7 +128,7 @@ def run_cell(
     )
     seconds = time.perf_counter() - started
     return {
-        **{name: evaluate(trained.network, *data)[1] for name, data in task.test.items()},
+        **{name: evaluate(trained.network, data).accuracy for name, data in task.test.items()},
         "curve": trained.history["validation_accuracy"].round(4).tolist(),
         "curve_steps": trained.history["steps"].tolist(),
         "seconds": seconds,

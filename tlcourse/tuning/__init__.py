@@ -16,10 +16,11 @@ from tlcourse.tuning.param_groups import (
     param_groups,
     pretrained_factor,
 )
-from tlcourse.tuning.training import evaluate, fit, predict
+from tlcourse.tuning.training import Evaluation, evaluate, fit, predict
 from tlcourse.tuning.unfreezing import GradualUnfreezing, extend, one_by_one
 
 __all__ = [
+    "Evaluation",
     "GradualUnfreezing",
     "HeldOut",
     "LARS",

@@ -1,15 +1,16 @@
 """A test set that can be used once: whoever chooses by it measures the choice, not the model."""
 
-from torch import Tensor, nn
+from torch import nn
 
+from tlcourse.shapes import Data
 from tlcourse.tuning.training import evaluate
 
 
 class HeldOut:
     """Inputs and labels that give one accuracy, for one model, once."""
 
-    def __init__(self, inputs: Tensor, labels: Tensor) -> None:
-        self.inputs, self.labels = inputs, labels
+    def __init__(self, data: Data) -> None:
+        self.data = data
         self.used = False
 
     def accuracy(self, model: nn.Module) -> float:
@@ -20,4 +21,4 @@ class HeldOut:
                 "true; choose among models by validation data and test the one you chose"
             )
         self.used = True
-        return evaluate(model, self.inputs, self.labels)[1]
+        return evaluate(model, self.data).accuracy

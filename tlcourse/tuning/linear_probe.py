@@ -48,7 +48,7 @@ def probe_features(
         )
     labels = torch.from_numpy(dataset.labels)
 
-    def part(*names: str) -> Data:
+    def split(*names: str) -> Data:
         rows = torch.cat([torch.from_numpy(dataset.indices(name)) for name in names])
         return features[rows], labels[rows]
 
@@ -59,9 +59,9 @@ def probe_features(
         fit(head, train, None, optimizer, epochs=epochs, seed=seed, batch_size=128)
         return head
 
-    train, validation = part("train"), part("validation")
-    scores = {lr: evaluate(train_head(train, lr), *validation) for lr in LEARNING_RATES}
-    lr = max(LEARNING_RATES, key=lambda rate: (scores[rate][1], -scores[rate][0]))
-    head = train_head(part("train", "validation"), lr)
-    _, test_accuracy = evaluate(head, *part("test"))
-    return LinearProbe(head, lr, scores[lr][1], test_accuracy)
+    train, validation = split("train"), split("validation")
+    scores = {lr: evaluate(train_head(train, lr), validation) for lr in LEARNING_RATES}
+    lr = max(LEARNING_RATES, key=lambda rate: (scores[rate].accuracy, -scores[rate].loss))
+    head = train_head(split("train", "validation"), lr)
+    test_accuracy = evaluate(head, split("test")).accuracy
+    return LinearProbe(head, lr, scores[lr].accuracy, test_accuracy)

@@ -1,25 +1,30 @@
-"""The training loop: read ``fit`` from top to bottom, the rest are its helpers."""
+"""The training loop: read ``fit`` and ``_train_epoch``, the rest are their helpers."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from tlcourse.files import replacing
-from tlcourse.hashing import hash_tensors
 from tlcourse.modes import evaluating
 from tlcourse.runtime import device, mixed_precision, progress, seed_everything
 from tlcourse.shapes import Data
-from tlcourse.tuning.data_parallel import distribute, is_first, share, total, weight
+from tlcourse.tuning.checkpoints import Checkpoint, Run, Thawing
+from tlcourse.tuning.data_parallel import distribute, share, total, weight
 from tlcourse.tuning.optim import Schedule, cosine
-from tlcourse.tuning.unfreezing import GradualUnfreezing
+
+
+class Evaluation(NamedTuple):
+    """How well logits fit labels: mean cross-entropy in nats, and accuracy in [0, 1]."""
+
+    loss: float
+    accuracy: float
 
 
 def fit(
@@ -31,58 +36,84 @@ def fit(
     epochs: int,
     seed: int,
     batch_size: int = 32,
+    steps_per_epoch: float | None = None,
     schedule: Schedule = cosine,
     augment: nn.Module | None = None,
     patience: int | None = None,
-    unfreezing: GradualUnfreezing | None = None,
+    unfreezing: Thawing | None = None,
     checkpoint: Path | None = None,
     on_epoch: Callable[[pd.DataFrame], None] | None = None,
 ) -> pd.DataFrame:
     """Train with cross-entropy and leave the model with the weights that did best on validation.
 
     Best is the highest accuracy, then the lowest loss; without ``validation`` (None) nothing is
-    chosen and the last weights stay.
+    chosen and the last weights stay. On a GPU it runs in mixed precision; started by torchrun, in
+    several processes (see ``joined``). Seeds the global generators.
 
-    ``train`` and ``validation`` are (inputs, labels): uint8 images (N, 3, H, W) for a backbone, or
-    cached features for a part of it; labels int64 (N,). ``augment`` is applied to each training
-    image anew. ``unfreezing`` thaws stages as the epochs go by. Training stops early after
-    ``patience`` epochs without a better validation result. With a ``checkpoint`` every finished
-    epoch is kept in that file; called again, ``fit`` goes on from there and ends with the same
-    weights as without the interruption. ``on_epoch`` gets the history after each epoch. On a GPU
-    it runs in mixed precision; started by torchrun, in several processes (see ``data_parallel``).
-    Seeds the global generators.
+    Parameters
+    ----------
+    model : Module
+        Trained in place, and left in eval mode.
+    train, validation : pair of tensors
+        Inputs and labels: uint8 images (N, 3, H, W) for a backbone, or cached features for a part
+        of it; labels int64 (N,).
+    optimizer : Optimizer
+        Holds what shall learn; see ``param_groups``.
+    epochs, seed, batch_size : int
+        Batches are near-equal, of at most ``batch_size``.
+    steps_per_epoch : float, optional
+        Makes an epoch that whole number of passes over the data, at least one, which comes nearest
+        to so many steps; by default an epoch is one pass.
+    schedule : callable
+        Takes the optimiser and the number of all steps; see ``cosine``, ``WarmUp`` and others.
+    augment : Module, optional
+        Applied to each training image anew.
+    patience : int, optional
+        Stop after so many epochs without a better validation result.
+    unfreezing : Thawing, optional
+        Thaws stages as the epochs go by; see ``GradualUnfreezing``.
+    checkpoint : Path, optional
+        Every finished epoch is kept in that file; called again, ``fit`` goes on from there and ends
+        with the same weights as without the interruption.
+    on_epoch : callable, optional
+        Gets the history after each epoch.
 
-    Returns one row an epoch: epoch, lr (the largest of all groups), train_loss, train_accuracy,
-    validation_loss and validation_accuracy where there is validation, seconds, and best, which is
-    True where the kept weights come from. Raises ValueError for inputs and labels that do not fit
-    the model, for augmentation of cached features, for patience without validation and for a
-    checkpoint of another run; FloatingPointError when the loss is not finite.
+    Returns
+    -------
+    DataFrame
+        One row an epoch: epoch, lr (the largest of all groups), train_loss, train_accuracy,
+        validation_loss and validation_accuracy where there is validation, seconds, and best, which
+        is True where the kept weights come from.
+
+    Raises
+    ------
+    ValueError
+        For inputs and labels that do not fit the model, for augmentation of cached features, for
+        patience without validation and for a checkpoint of another run.
+    FloatingPointError
+        When the loss is not finite.
+
+    Examples
+    --------
+    >>> data = torch.eye(3).repeat(4, 1), torch.arange(3).repeat(4)
+    >>> model = nn.Linear(3, 3)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    >>> history = fit(model, data, data, optimizer, epochs=20, seed=0)
+    >>> len(history), evaluate(model, data).accuracy
+    (20, 1.0)
     """
     _check_data(model, train, validation, augment)
     if patience is not None and validation is None:
         raise ValueError("patience needs validation data: without them nothing can get worse")
-    inputs, labels = train
     model.to(device(), memory_format=torch.channels_last)
-    num_batches = -(-len(inputs) // batch_size)
-    settings = (
-        {}
-        if checkpoint is None
-        else {  # hashing the data takes time: only if it is kept
-            "epochs": epochs,
-            "seed": seed,
-            "batch_size": batch_size,
-            "schedule": getattr(schedule, "__name__", repr(schedule)),
-            "unfreezing": None if unfreezing is None else unfreezing.plan,
-            "augment": repr(augment),
-            "optimizer": repr(optimizer),
-            "data": hash_tensors(dict(enumerate((*train, *(validation or ()))))),
-        }
-    )
+    kept = checkpoint and Checkpoint(
+        checkpoint, (*train, *(validation or ())), epochs=epochs, seed=seed, batch_size=batch_size,
+        steps_per_epoch=steps_per_epoch, schedule=getattr(schedule, "__name__", repr(schedule)),
+        unfreezing=unfreezing and unfreezing.plan, augment=repr(augment), optimizer=repr(optimizer),
+    )  # fmt: skip
+    passes, num_batches = _epoch_length(len(train[0]), batch_size, steps_per_epoch)
     scheduler = schedule(optimizer, epochs * num_batches)
-    by_loss = isinstance(scheduler, ReduceLROnPlateau)  # it steps once an epoch
-    run = _Run(model, optimizer, scheduler, unfreezing, settings)
-    run.resume(checkpoint)
-
+    run = Run(model, optimizer, scheduler, unfreezing, kept)
     for epoch in progress(range(len(run.history), epochs), desc="epochs"):
         if patience is not None and run.epochs_since_best() >= patience:
             break
@@ -90,47 +121,62 @@ def fit(
         if unfreezing is not None:
             unfreezing.start_epoch(epoch, optimizer, scheduler)
         seed_everything(seed + 100_003 * epoch)  # an epoch's numbers depend on nothing before it
-        lr = max(group["lr"] for group in optimizer.param_groups)
-        losses, hits = 0.0, 0.0
-        model.train()
-        parallel = distribute(model)  # anew: what was thawed must be averaged, too
-        # Near-equal batches: a last batch of one image would break BatchNorm.
-        for batch in torch.randperm(len(inputs)).tensor_split(num_batches):
-            mine = share(batch)
-            x, y = inputs[mine], labels[mine].to(device())
-            if augment is not None:
-                x = torch.stack([augment(image) for image in x])
-            with mixed_precision():
-                logits = parallel(x.to(device()))
-                loss = cross_entropy(logits, y)
-            optimizer.zero_grad()
-            run.scaler.scale(loss * weight(len(mine), len(batch))).backward()
-            run.scaler.step(optimizer)
-            run.scaler.update()
-            if not by_loss:
-                scheduler.step()
-            losses += loss.item() * len(mine)
-            hits += (logits.argmax(dim=1) == y).sum().item()
-        losses, hits = total(losses, hits)
-        if not losses < float("inf"):
+        row = {"epoch": epoch, "lr": max(group["lr"] for group in optimizer.param_groups)}
+        row["train_loss"], row["train_accuracy"] = _train_epoch(
+            run, train, passes, num_batches, augment
+        )
+        if not row["train_loss"] < float("inf"):
             raise FloatingPointError(
-                f"the training loss is {losses} in epoch {epoch} at learning rate {lr:g}; "
-                "a lower rate or normalised inputs usually cure it"
+                f"the training loss is {row['train_loss']} in epoch {epoch} at learning rate "
+                f"{row['lr']:g}; a lower rate or normalised inputs usually cure it"
             )
-        row = {
-            "epoch": epoch,
-            "lr": lr,
-            "train_loss": losses / len(inputs),
-            "train_accuracy": hits / len(inputs),
-        }
         if validation is not None:
-            row["validation_loss"], row["validation_accuracy"] = evaluate(model, *validation)
-        if by_loss:
+            row["validation_loss"], row["validation_accuracy"] = evaluate(model, validation)
+        if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(row.get("validation_loss", row["train_loss"]))
-        run.finish_epoch({**row, "seconds": time.perf_counter() - started}, checkpoint)
+        run.finish_epoch({**row, "seconds": time.perf_counter() - started})
         if on_epoch is not None:
             on_epoch(pd.DataFrame(run.history))
     return run.finish()
+
+
+def _train_epoch(
+    run: Run, train: Data, passes: int, num_batches: int, augment: nn.Module | None
+) -> Evaluation:
+    """Take every image ``passes`` times, in random order; one optimiser step a batch."""
+    inputs, labels = train
+    seen = passes * len(inputs)
+    losses, hits = 0.0, 0.0
+    run.model.train()
+    parallel = distribute(run.model)  # anew: what was thawed must be averaged, too
+    # Near-equal batches: a last batch of one image would break BatchNorm.
+    for batch in torch.randperm(seen).tensor_split(num_batches):
+        mine = share(batch) % len(inputs)
+        x, y = inputs[mine], labels[mine].to(device())
+        if augment is not None:
+            x = torch.stack([augment(image) for image in x])
+        with mixed_precision():
+            logits = parallel(x.to(device()))
+            loss = cross_entropy(logits, y)
+        run.optimizer.zero_grad()
+        run.scaler.scale(loss * weight(len(mine), len(batch))).backward()
+        run.scaler.step(run.optimizer)
+        run.scaler.update()
+        if not isinstance(run.scheduler, ReduceLROnPlateau):  # that one steps once an epoch
+            run.scheduler.step()
+        losses += loss.item() * len(mine)
+        hits += (logits.argmax(dim=1) == y).sum().item()
+    losses, hits = total(losses, hits)
+    return Evaluation(losses / seen, hits / seen)
+
+
+def _epoch_length(n: int, batch_size: int, steps_per_epoch: float | None) -> tuple[int, int]:
+    """Passes over n inputs in an epoch, and steps: near ``steps_per_epoch``, else one pass."""
+    batch_size = min(batch_size, n)
+    passes = 1
+    if steps_per_epoch is not None:
+        passes = max(1, round(steps_per_epoch * batch_size / n))
+    return passes, -(-passes * n // batch_size)
 
 
 def predict(model: nn.Module, inputs: Tensor, *, batch_size: int = 32) -> Tensor:
@@ -141,105 +187,20 @@ def predict(model: nn.Module, inputs: Tensor, *, batch_size: int = 32) -> Tensor
     return torch.cat(logits)
 
 
-def evaluate(model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Mean cross-entropy in nats, and accuracy in [0, 1]."""
+def evaluate(model: nn.Module, data: Data) -> Evaluation:
+    """Mean cross-entropy and accuracy of the model's predictions."""
+    inputs, labels = data
     logits = predict(model, inputs)
     accuracy = (logits.argmax(dim=1) == labels).double().mean()
-    return cross_entropy(logits, labels).item(), accuracy.item()
-
-
-class _Run:
-    """What a run must remember from epoch to epoch, in memory and in its checkpoint file."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer,
-        scheduler: LRScheduler,
-        unfreezing: GradualUnfreezing | None,
-        settings: dict[str, Any],
-    ) -> None:
-        self.model = model
-        self.optimizer = optimizer
-        self.scheduler = scheduler
-        self.unfreezing = unfreezing
-        self.settings = settings
-        self.scaler = torch.amp.GradScaler(enabled=device().type == "cuda")
-        self.history: list[dict[str, float]] = []
-        self.best_epoch = -1
-        self.best_weights: dict[str, Tensor] = {}
-
-    def epochs_since_best(self) -> int:
-        return len(self.history) - 1 - self.best_epoch
-
-    def finish_epoch(self, row: dict[str, float], checkpoint: Path | None) -> None:
-        self.history.append(row)
-        if self.best_epoch < 0 or _is_better(row, self.history[self.best_epoch]):
-            self.best_epoch = len(self.history) - 1
-            self.best_weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        if checkpoint is not None and is_first():
-            with replacing(checkpoint) as temporary:
-                torch.save(self._state(), temporary)
-
-    def finish(self) -> pd.DataFrame:
-        self.model.load_state_dict(self.best_weights)
-        self.model.eval()
-        history = pd.DataFrame(self.history)
-        history["best"] = history.index == self.best_epoch
-        return history
-
-    def resume(self, checkpoint: Path | None) -> None:
-        if checkpoint is None or not Path(checkpoint).exists():
-            return
-        try:
-            state = torch.load(checkpoint, map_location=device(), weights_only=True)
-        except Exception as error:  # torch.load raises many kinds for a file that is not its own
-            raise ValueError(
-                f"checkpoint {checkpoint} cannot be read ({error}); delete it to start anew"
-            ) from error
-        differing = [k for k, v in self.settings.items() if state["settings"].get(k) != v]
-        if differing:
-            raise ValueError(
-                f"checkpoint {checkpoint} is of another run: {', '.join(differing)} differ; "
-                "use the same settings to go on, or another file to start anew"
-            )
-        if self.unfreezing is not None and state["history"]:
-            # The optimiser must have the groups whose momentum it is about to get back.
-            self.unfreezing.start_epoch(len(state["history"]) - 1, self.optimizer, self.scheduler)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.history = state["history"]
-        self.best_epoch = state["best_epoch"]
-        self.best_weights = state["best_weights"]
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "settings": self.settings,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "history": self.history,
-            "best_epoch": self.best_epoch,
-            "best_weights": self.best_weights,
-        }
-
-
-def _is_better(row: dict[str, float], best: dict[str, float]) -> bool:
-    if "validation_loss" not in row:
-        return True
-    new, old = ((r["validation_accuracy"], -r["validation_loss"]) for r in (row, best))
-    return new > old
+    return Evaluation(cross_entropy(logits, labels).item(), accuracy.item())
 
 
 def _check_data(
     model: nn.Module, train: Data, validation: Data | None, augment: nn.Module | None
 ) -> None:
     """Find what would fail in the middle of training before it starts."""
-    parts = {"train": train} if validation is None else {"train": train, "validation": validation}
-    for name, (inputs, labels) in parts.items():
+    splits = {"train": train} if validation is None else {"train": train, "validation": validation}
+    for name, (inputs, labels) in splits.items():
         if len(inputs) != len(labels) or len(inputs) == 0:
             raise ValueError(
                 f"{name} data: {len(inputs)} inputs and {len(labels)} labels; "
