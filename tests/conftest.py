@@ -1,0 +1,24 @@
+"""What holds for every test: nothing is written into the repository; shapes are checked."""
+
+import os
+import shutil
+import tempfile
+
+import jaxtyping
+import pytest
+
+# Before any test imports tlcourse, which reads the variable once. Workers share the session's.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["TLCOURSE_BUILD_DIR"] = tempfile.mkdtemp(prefix="tlcourse-tests-")
+
+
+def pytest_unconfigure():
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ["TLCOURSE_BUILD_DIR"], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _unchecked(request, monkeypatch):
+    """``@pytest.mark.unchecked`` leaves bad input to our own errors, which come after beartype's."""
+    if request.node.get_closest_marker("unchecked"):
+        monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
