@@ -19,6 +19,6 @@ def pytest_unconfigure():
 
 @pytest.fixture(autouse=True)
 def _unchecked(request, monkeypatch):
-    """``@pytest.mark.unchecked`` leaves bad input to our own errors, which come after beartype's."""
+    """``unchecked`` leaves bad input to our own errors, which beartype would forestall."""
     if request.node.get_closest_marker("unchecked"):
         monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
