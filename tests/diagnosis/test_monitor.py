@@ -39,14 +39,14 @@ def test_numbers_are_those_computed_by_hand(backbone):
     steps = torch.cat([(p.detach() - before[n]).flatten() for n, p in named.items()])
     weights = torch.cat([before[n].flatten() for n in named])
     row = last.loc["stage2"]
-    assert row["gradient norm"] == pytest.approx(gradients.norm().item(), rel=1e-4)
-    assert row["update ratio"] == pytest.approx((steps.norm() / weights.norm()).item(), rel=1e-4)
-    assert row["loss change"] == pytest.approx((gradients @ steps).item(), rel=1e-4)
-    assert row["activation std"] == pytest.approx(outputs["stage2"].std().item(), rel=1e-4)
+    assert row["gradient_norm"] == pytest.approx(gradients.norm().item(), rel=1e-4)
+    assert row["update_ratio"] == pytest.approx((steps.norm() / weights.norm()).item(), rel=1e-4)
+    assert row["loss_change"] == pytest.approx((gradients @ steps).item(), rel=1e-4)
+    assert row["activation_std"] == pytest.approx(outputs["stage2"].std().item(), rel=1e-4)
     assert row["dead"] == pytest.approx((outputs["stage2"] == 0).float().mean().item())
-    with torch.no_grad():  # train mode, the same batch: the loss changed by the sum over stages
+    with torch.no_grad():  # train mode, the same batch: the loss_changed by the sum over stages
         change = cross_entropy(backbone(IMAGES), LABELS) - loss
-    assert last["loss change"].sum() == pytest.approx(change.item(), rel=0.1)
+    assert last["loss_change"].sum() == pytest.approx(change.item(), rel=0.1)
 
 
 def test_it_changes_no_number_and_leaves_nothing_behind(backbone):
@@ -64,7 +64,7 @@ def test_it_changes_no_number_and_leaves_nothing_behind(backbone):
         finals.append(network.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(*(f.values() for f in finals), strict=True))
     assert len(monitor.table()) == 4 * len(network.stage_names), "training steps only"
-    assert monitor.table().loc[(0, "stem"), ["gradient norm", "update ratio"]].isna().all()
+    assert monitor.table().loc[(0, "stem"), ["gradient_norm", "update_ratio"]].isna().all()
     assert not any(m._forward_hooks for m in network.modules())
     assert not optimizer._optimizer_step_pre_hooks and not optimizer._optimizer_step_post_hooks
 
@@ -89,8 +89,8 @@ def test_figure_and_tensorboard(backbone, tmp_path):
     ):
         fit(backbone, (IMAGES, LABELS), None, optimizer, epochs=2, seed=0)
     events = EventAccumulator(str(tmp_path)).Reload()
-    written = [event.value for event in events.Scalars("gradient norm/stage2")]
-    recorded = monitor.table().xs("stage2", level="stage")["gradient norm"]
+    written = [event.value for event in events.Scalars("gradient_norm/stage2")]
+    recorded = monitor.table().xs("stage2", level="stage")["gradient_norm"]
     assert written == pytest.approx(recorded.tolist())
     figure = monitor_figure(monitor.table())
     assert [axis.get_title(loc="left") for axis in figure.axes] == [

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from tlcourse.diagnosis.faults import (
     Fault,
+    FaultKind,
     group_faults,
     input_faults,
     movement_faults,
@@ -21,14 +22,25 @@ from tlcourse.diagnosis.faults import (
 from tlcourse.modes import evaluating
 from tlcourse.networks.backbones import Backbone
 from tlcourse.runtime import device
+from tlcourse.shapes import Data
 
 
 @dataclass(frozen=True)
 class Audit:
     """What one step changed, by stage, and the faults that were found.
 
-    ``stages`` has a row a stage: its ``tensors`` (parameters), how many are ``trainable``, how many
-    ``moved``, and the same for ``buffers`` (BatchNorm statistics) and the optimiser's ``momentum``.
+    Attributes
+    ----------
+    stages
+        A row a stage: its ``tensors`` (parameters), how many are ``trainable``, how many ``moved``;
+        its ``buffers`` (BatchNorm statistics) and ``buffers_moved``; and ``momentum_moved``, of
+        the optimiser's state.
+    faults
+        Each with the tensors it concerns and its cure; empty when what should move moves.
+
+    Examples
+    --------
+    >>> Audit(pd.DataFrame(), []).check()  # raises nothing
     """
 
     stages: pd.DataFrame
@@ -38,8 +50,8 @@ class Audit:
         found = [str(fault) for fault in self.faults] or ["✔ no fault: what should move moves"]
         return "\n".join([self.stages.to_string(), *found])
 
-    def kinds(self) -> set[str]:
-        """The kinds of faults found."""
+    def kinds(self) -> set[FaultKind]:
+        """The kinds of faults found; they are equal to their sentences."""
         return {fault.kind for fault in self.faults}
 
     def check(self) -> None:
@@ -51,16 +63,42 @@ class Audit:
 def audit(
     model: nn.Module,
     optimizer: Optimizer,
-    batch: tuple[Tensor, Tensor],
+    batch: Data,
     *,
     learns: Collection[str] | None = None,
 ) -> Audit:
     """Train a copy of model and optimiser for one step on (inputs, labels), and compare bit by bit.
 
     Reading ``requires_grad`` tells what was meant; this tells what happens: momentum, weight decay
-    and train mode included. ``learns`` names the stages that should move, and no others. Model,
-    optimiser, modes and random generators stay as they were. Raises ValueError when the model does
-    not give logits (N, classes) for the batch, and for an unknown stage.
+    and train mode included. Model, optimiser, modes and random generators stay as they were.
+
+    Parameters
+    ----------
+    model
+        Gives logits (N, classes); a ``Backbone`` is also checked block by block.
+    batch
+        Inputs as in training and labels int64 (N,); a few images are enough.
+    learns
+        The stages that should move, and no others (None: whatever moves is right).
+
+    Raises
+    ------
+    ValueError
+        When the model does not give logits for the batch, and for an unknown stage.
+
+    Examples
+    --------
+    >>> from tlcourse.networks import load_backbone
+    >>> from tlcourse.tuning import freeze, unfreeze
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    >>> batch = torch.randint(256, (6, 3, 32, 32), dtype=torch.uint8), torch.arange(6) % 3
+    >>> freeze(backbone)
+    >>> optimizer = torch.optim.SGD(backbone.head.parameters(), lr=0.1)
+    >>> audit(backbone, optimizer, batch).faults
+    []
+    >>> unfreeze(backbone, only="stage3")  # too late for the optimiser
+    >>> audit(backbone, optimizer, batch).kinds()
+    {'trainable, but in no group'}
     """
     model.to(device())
     inputs, labels = (tensor.to(device()) for tensor in batch)
@@ -117,9 +155,10 @@ def _check_logits(model: nn.Module, inputs: Tensor, labels: Tensor) -> None:
             logits = model(inputs)
     except RuntimeError as error:
         raise ValueError(
-            f"the model fails on inputs {tuple(inputs.shape)}: {error}. If it was cut with "
-            "children()[:-1] or has a linear layer on pooled maps, nn.Flatten is missing between "
-            "pooling and the linear layer; load_backbone(name, num_classes=…) keeps it"
+            f"the model fails on inputs {tuple(inputs.shape)}; where, says the error that caused "
+            "this one. If it was cut with children()[:-1] or has a linear layer on pooled maps, "
+            "nn.Flatten is missing between pooling and the linear layer; "
+            "load_backbone(name, num_classes=…) keeps it"
         ) from error
     if logits.ndim != 2 or len(logits) != len(labels):
         raise ValueError(
@@ -139,7 +178,7 @@ def _copy_gradients_of_frozen(model: nn.Module, twin: nn.Module) -> None:
 def _table(model: nn.Module, before: _Snapshot, after: _Snapshot, moved: set[str]) -> pd.DataFrame:
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
     rows: dict[str, dict[str, int]] = {}
-    columns = ("tensors", "trainable", "moved", "buffers", "buffers moved", "momentum moved")
+    columns = ("tensors", "trainable", "moved", "buffers", "buffers_moved", "momentum_moved")
     stages = model.stage_names if isinstance(model, Backbone) else ()
     for stage in (*stages, *(name.split(".")[0] for name in before.parameters)):
         rows.setdefault(stage, dict.fromkeys(columns, 0))
@@ -153,6 +192,6 @@ def _table(model: nn.Module, before: _Snapshot, after: _Snapshot, moved: set[str
     count("trainable", trainable)
     count("moved", moved & before.parameters.keys())
     count("buffers", before.buffers)
-    count("buffers moved", moved & before.buffers.keys())
-    count("momentum moved", moved & after.momentum.keys())
+    count("buffers_moved", moved & before.buffers.keys())
+    count("momentum_moved", moved & after.momentum.keys())
     return pd.DataFrame.from_dict(rows, orient="index")

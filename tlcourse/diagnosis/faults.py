@@ -1,7 +1,9 @@
 """What an audit can find wrong: each fault with the tensors it concerns and what cures it."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 import pandas as pd
 from torch import Tensor, nn
@@ -18,11 +20,49 @@ from tlcourse.tuning.batchnorm import input_statistics
 SPREAD = (0.4, 2.0)
 
 
+class FaultKind(StrEnum):
+    """The kinds of faults; each is the sentence that it is printed as.
+
+    Examples
+    --------
+    >>> FaultKind.FROZEN_MOVING
+    'frozen, but moving'
+    >>> "frozen, but moving" in {FaultKind.FROZEN_MOVING}
+    True
+    """
+
+    IN_NO_GROUP = "trainable, but in no group"
+    TWICE = "twice in the groups"
+    FROZEN_IN_GROUP = "frozen, but in a group"
+    NOT_IN_MODEL = "in a group, but not in the model"
+    TWO_RATES = "two rates in one block"
+    FROZEN_MOVING = "frozen, but moving"
+    NOT_FINITE = "not finite after one step"
+    NO_GRADIENT = "no gradient"
+    ZERO_GRADIENT = "zero gradient"
+    NOT_MOVING = "trainable, but not moving"
+    STATISTICS_DRIFT = "BatchNorm statistics drift"
+    UNEXPECTED_INPUTS = "inputs the weights do not expect"
+    UNREAD_CHANNELS = "input channels that are never read"
+    SHOULD_NOT_LEARN = "learns, but should not"
+    SHOULD_LEARN = "should learn, but does not"
+
+    def __repr__(self) -> str:
+        return repr(self.value)  # lists and sets of faults are read by people, too
+
+
 @dataclass(frozen=True)
 class Fault:
-    """One inconsistency: its kind, the tensors (or stages) it concerns, and what cures it."""
+    """One inconsistency: its kind, the tensors (or stages) it concerns, and what cures it.
 
-    kind: str
+    Examples
+    --------
+    >>> print(Fault(FaultKind.TWICE, ["head.weight", "head.bias"], "Once is enough."))
+    ✘ twice in the groups: head.weight and 1 more
+      Once is enough.
+    """
+
+    kind: FaultKind
     names: list[str]
     cure: str
 
@@ -35,33 +75,33 @@ def group_faults(model: nn.Module, optimizer: Optimizer) -> Iterator[Fault]:
     """Parameters and groups that do not fit together."""
     names = {id(p): name for name, p in model.named_parameters()}
     # By identity: tensors of equal values are still two (Lightning's filter compared values).
-    held = [p for group in optimizer.param_groups for p in group["params"]]
-    ids = [id(p) for p in held]
+    held = {id(p): p for group in optimizer.param_groups for p in group["params"]}
+    counts = Counter(id(p) for group in optimizer.param_groups for p in group["params"])
     trainable = {id(p) for p in model.parameters() if p.requires_grad}
-    if missing := [names[i] for i in names if i in trainable and i not in set(ids)]:
+    if missing := [name for i, name in names.items() if i in trainable and i not in held]:
         yield Fault(
-            "trainable, but in no group",
+            FaultKind.IN_NO_GROUP,
             missing,
             "The optimiser never updates it: it was made before thawing, or its parameters were "
             "picked by name. Make groups with param_groups(backbone), or add it with "
             "unfreezing.extend(optimizer, groups).",
         )
-    if double := sorted({names[i] for i in ids if ids.count(i) > 1 and i in names}):
+    if double := sorted(names[i] for i, count in counts.items() if count > 1 and i in names):
         yield Fault(
-            "twice in the groups",
+            FaultKind.TWICE,
             double,
             "It is stepped twice at each step. param_groups(backbone) holds each parameter once.",
         )
-    if idle := [names[i] for i in ids if i in names and i not in trainable]:
+    if idle := [names[i] for i in held if i in names and i not in trainable]:
         yield Fault(
-            "frozen, but in a group",
+            FaultKind.FROZEN_IN_GROUP,
             idle,
             "A frozen layer has no rate: whatever the group says has no effect. Make groups after "
             "freezing, with param_groups(backbone).",
         )
-    if strangers := [str(tuple(p.shape)) for p in held if id(p) not in names]:
+    if strangers := [str(tuple(p.shape)) for i, p in held.items() if i not in names]:
         yield Fault(
-            "in a group, but not in the model",
+            FaultKind.NOT_IN_MODEL,
             strangers,
             "The optimiser holds tensors of another model, or of a head that was replaced after it "
             "was made. Replace heads first, then make the optimiser.",
@@ -70,17 +110,17 @@ def group_faults(model: nn.Module, optimizer: Optimizer) -> Iterator[Fault]:
         yield from rate_faults(model, optimizer)
 
 
-def rate_faults(model: Backbone, optimizer: Optimizer) -> Iterator[Fault]:
+def rate_faults(backbone: Backbone, optimizer: Optimizer) -> Iterator[Fault]:
     """Blocks whose parameters were dealt to groups of different rates."""
     rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     mixed = []
-    for block in block_names(model):
-        parameters = model.get_submodule(block).parameters()
+    for block in block_names(backbone):
+        parameters = backbone.get_submodule(block).parameters()
         if len({rates[id(p)] for p in parameters if id(p) in rates and p.requires_grad}) > 1:
             mixed.append(block)
     if mixed:
         yield Fault(
-            "two rates in one block",
+            FaultKind.TWO_RATES,
             mixed,
             "Parameters picked by a part of their name ('fc' is also in se.fc1) come from "
             "everywhere. Choose by stage: param_groups(backbone, factors={…}).",
@@ -100,7 +140,7 @@ def movement_faults(
     trainable = [n for n, p in named.items() if p.requires_grad]
     if moving := [n for n, p in named.items() if not p.requires_grad and n in moved]:
         yield Fault(
-            "frozen, but moving",
+            FaultKind.FROZEN_MOVING,
             moving,
             "Momentum and weight decay move what has a gradient of zeros, or an old one. Use "
             "optimizer.zero_grad(set_to_none=True), torch's default, and freeze() between "
@@ -108,21 +148,21 @@ def movement_faults(
         )
     if broken := [n for n in trainable if not after[n].isfinite().all()]:
         yield Fault(
-            "not finite after one step",
+            FaultKind.NOT_FINITE,
             broken,
             "A rate that is too high, or a division by a norm of zero: LARS must take the ratio 1 "
             "where a weight or a gradient is zero (optim.LARS does).",
         )
-    if absent := [n for n in trainable if gradients[n] is None]:
+    given = {n: g for n in trainable if (g := gradients[n]) is not None}
+    if absent := [n for n in trainable if n not in given]:
         yield Fault(
-            "no gradient",
+            FaultKind.NO_GRADIENT,
             absent,
             "The loss does not depend on it: it is behind a detach() or not used in forward.",
         )
-    zero = [n for n in trainable if gradients[n] is not None and not gradients[n].any()]
-    if zero:
+    if zero := [n for n, gradient in given.items() if not gradient.any()]:
         yield Fault(
-            "zero gradient",
+            FaultKind.ZERO_GRADIENT,
             zero,
             "Nothing reaches it: a head or residual branch that starts at zero (then the next "
             "step does), inputs that are zero, or units that are dead.",
@@ -130,10 +170,11 @@ def movement_faults(
     # A bias in front of a BatchNorm has no effect: its gradient is rounding noise, too small to
     # move it, and that is no fault.
     norms = {n: g.norm().item() for n, g in gradients.items() if g is not None}
-    felt = {n for n, norm in norms.items() if norm > 1e-5 * max(norms.values())}
+    floor = 1e-5 * max(norms.values(), default=0.0)
+    felt = {n for n, norm in norms.items() if norm > floor}
     if stuck := [n for n in trainable if n in felt - moved and id(named[n]) in in_groups]:
         yield Fault(
-            "trainable, but not moving",
+            FaultKind.NOT_MOVING,
             stuck,
             "It has a gradient and a group, but its step is zero: a rate of 0, or an optimiser "
             "that scales the step by a weight norm of zero (naive LARS).",
@@ -153,7 +194,7 @@ def statistics_faults(model: nn.Module, moved: set[str]) -> Iterator[Fault]:
     ]
     if drifting:
         yield Fault(
-            "BatchNorm statistics drift",
+            FaultKind.STATISTICS_DRIFT,
             drifting,
             "Its weights are frozen, but in train mode every forward pass moves its statistics, "
             "and model.train() undoes an eval() of before. freeze(backbone, …) or "
@@ -165,12 +206,13 @@ def input_faults(model: nn.Module, inputs: Tensor) -> Iterator[Fault]:
     """Inputs and first layers that do not fit the weights."""
     layers = {name: m for name, m in model.named_modules() if isinstance(m, _BatchNorm)}
     name, first = next(iter(layers.items()), ("", None))
-    if first is not None and first.track_running_stats and first.running_mean.any():
+    if first is not None and first.running_mean is not None and first.running_mean.any():
+        assert first.running_var is not None, "BatchNorm tracks both statistics, or none"
         _, variance = input_statistics(model, inputs)[name]
         spread = (variance.sum() / first.running_var.sum()).sqrt().item()
         if not SPREAD[0] <= spread <= SPREAD[1]:
             yield Fault(
-                "inputs the weights do not expect",
+                FaultKind.UNEXPECTED_INPUTS,
                 [name],
                 f"What enters it varies {spread:.2f} times as much as its statistics say: "
                 "normalisation by another network's constants, images normalised twice or not at "
@@ -182,7 +224,7 @@ def input_faults(model: nn.Module, inputs: Tensor) -> Iterator[Fault]:
         unread = [k for k in range(convolution.in_channels) if not convolution.weight[:, k].any()]
         if unread and convolution.groups == 1:
             yield Fault(
-                "input channels that are never read",
+                FaultKind.UNREAD_CHANNELS,
                 [f"{name}.weight[:, {k}]" for k in unread],
                 "Its filters are zero there. Fill all channels when a first convolution is "
                 "adapted; for grey images, one channel by sum is exact.",
@@ -198,14 +240,14 @@ def stage_faults(stages: pd.DataFrame, learns: Collection[str] | None) -> Iterat
     moving = set(stages.index[stages["moved"] > 0])
     if unmeant := sorted(moving - set(learns)):
         yield Fault(
-            "learns, but should not",
+            FaultKind.SHOULD_NOT_LEARN,
             unmeant,
             f"Only {', '.join(learns)} should learn now. Thaw from the last stage to the first: "
             "see GradualUnfreezing and one_by_one.",
         )
     if idle := sorted(set(learns) - moving):
         yield Fault(
-            "should learn, but does not",
+            FaultKind.SHOULD_LEARN,
             idle,
             "It is frozen or in no group: unfreeze it and extend the optimiser.",
         )

@@ -16,11 +16,11 @@ from tlcourse.modes import evaluating
 from tlcourse.networks.backbones import Backbone
 from tlcourse.runtime import device, mixed_precision
 
-QUANTITIES = {  # the panels of the figure, and the labels of their axes
-    "gradient norm": "‖gradient‖",
-    "update ratio": "‖step‖ / ‖weights‖",
-    "activation std": "std of the output",
-    "loss change": "nats a step, first order",
+QUANTITIES = {  # columns that the figure shows, and the labels of their axes
+    "gradient_norm": "‖gradient‖",
+    "update_ratio": "‖step‖ / ‖weights‖",
+    "activation_std": "std of the output",
+    "loss_change": "nats a step, first order",
 }
 
 
@@ -89,8 +89,8 @@ class Monitor:
         if self._sampled() and torch.is_grad_enabled():  # not while it is only evaluated
             values = output.detach().float()
             self._activations[stage] = {
-                "activation mean": values.mean().item(),
-                "activation std": values.std().item(),
+                "activation_mean": values.mean().item(),
+                "activation_std": values.std().item(),
                 "dead": (values == 0).float().mean().item(),
             }
 
@@ -135,9 +135,9 @@ def _step_numbers(weights: list[tuple[nn.Parameter, Tensor]]) -> dict[str, float
     products = [(g * s).sum() for g, s in zip(gradients, steps, strict=True)]
     norm = torch.nn.utils.get_total_norm
     return {
-        "gradient norm": norm(gradients).item(),
-        "update ratio": (norm(steps) / norm([before for _, before in weights])).item(),
-        "loss change": torch.stack(products).sum().item(),
+        "gradient_norm": norm(gradients).item(),
+        "update_ratio": (norm(steps) / norm([before for _, before in weights])).item(),
+        "loss_change": torch.stack(products).sum().item(),
     }
 
 
@@ -148,9 +148,9 @@ def monitor_figure(table: pd.DataFrame) -> Figure:
         for stage, values in table[column].unstack("stage", sort=False).items():
             if values.notna().any():
                 axis.plot(values.index, values, label=stage)
-        axis.set(title=column, xlabel="step", ylabel=label)
+        axis.set(title=column.replace("_", " "), xlabel="step", ylabel=label)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if column != "loss change":
+        if column != "loss_change":
             axis.set_yscale("log")
     figure.legend(*axes[2].get_legend_handles_labels(), loc="outside right upper")
     return figure
