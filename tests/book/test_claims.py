@@ -5,19 +5,17 @@ import math
 
 import pytest
 import scipy.stats
+from IPython.core.interactiveshell import InteractiveShell
 
-from tlcourse.book import claims
-from tlcourse.book.claims import (
-    ClaimFailed,
+from tlcourse.book import cards, claims
+from tlcourse.book.claims import ClaimFailed, claim, claim_difference, start_chapter
+from tlcourse.book.expectations import (
     at_least,
     at_most,
     between,
-    claim,
-    claim_difference,
     close_to,
     equals,
     greater_than,
-    start_chapter,
 )
 
 
@@ -105,6 +103,45 @@ def test_not_confirmed_is_anything_but_confirmed(chapter):
     assert recorded(chapter)[0]["verdict"] == "undecided"
     with pytest.raises(ClaimFailed):
         claim_difference("d", "A beats B", [2, 2.2, 1.8], "folklore", says="not confirmed")
+
+
+def test_the_record_keeps_numbers_too(chapter):
+    claim("one", "it has 7 parts", 7, equals(7), "arithmetic")
+    claim("many", "it is fast", [2.0, 3.0, 4.0], at_least(2.5), "this course")
+    claim_difference("d", "A beats B", [1.0, 2.0, 3.0], "folklore", says="undecided")
+    one, many, difference = recorded(chapter)
+    assert (one["value"], one["interval"], one["runs"], one["limits"]) == (7, None, 1, [7, 7])
+    assert (many["value"], many["runs"], many["limits"]) == (3, 3, [2.5, None])
+    low, high = scipy.stats.ttest_1samp([2, 3, 4], 0).confidence_interval(0.95)
+    assert many["interval"] == pytest.approx([low, high], rel=1e-5)
+    assert difference["interval"][0] < 0 < difference["interval"][1]
+    assert difference["limits"] == [0, None]
+
+
+def test_numbers_are_kept_without_the_digits_that_differ_between_machines(chapter):
+    claim("part", "about a third", 1 / 3, at_most(2 / 3), "arithmetic")
+    claim("big", "it has many parameters", 132_863_336, equals(132_863_336), "arithmetic")
+    part, big = recorded(chapter)
+    assert (part["value"], part["limits"][1], big["value"]) == (0.333333, 0.666667, 132_863_336)
+
+
+def test_a_notebook_gets_a_card_its_plain_twin_and_the_record(chapter, monkeypatch):
+    shown = []
+    monkeypatch.setattr(InteractiveShell, "initialized", lambda: True)
+    monkeypatch.setattr(cards, "display", lambda data, **options: shown.append((data, options)))
+    claim("rule", "a < b & c", -1, greater_than(0), "folk <lore>", refuted="on small images")
+    with pytest.raises(ClaimFailed):
+        claim("no", "never", -1, greater_than(0), "folklore")
+    (data, options), (failed, _) = shown
+    assert data["text/plain"].splitlines() == [
+        "✘ refuted · rule: a < b & c",
+        "  measured -1; claimed: greater than 0 · source: folk <lore>",
+        "  on small images",
+    ]
+    for part in ("✘ refuted", "a &lt; b &amp; c", "folk &lt;lore&gt;", "on small images", "rule"):
+        assert part in data["text/html"]
+    assert json.loads(json.dumps(options["metadata"]["tlcourse_claim"])) == recorded(chapter)[0]
+    assert failed["text/plain"].startswith("‼ failed · no: never")
 
 
 def test_two_runs_are_too_few():

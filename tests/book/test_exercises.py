@@ -2,7 +2,7 @@
 
 import pytest
 
-from tlcourse.book.claims import between
+from tlcourse.book.expectations import between
 from tlcourse.book.exercises import check
 
 

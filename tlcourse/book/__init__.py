@@ -1,21 +1,17 @@
 """What the chapters are written with: claims, exercises, figures, and the run of the course."""
 
-from tlcourse.book.claims import (
-    Claim,
-    ClaimFailed,
+from tlcourse.book.claims import Claim, ClaimFailed, claim, claim_difference, start_chapter
+from tlcourse.book.diagrams import encoder_block, residual_blocks, squeeze_excitation_block
+from tlcourse.book.exercises import check
+from tlcourse.book.expectations import (
     Expectation,
     at_least,
     at_most,
     between,
-    claim,
-    claim_difference,
     close_to,
     equals,
     greater_than,
-    start_chapter,
 )
-from tlcourse.book.diagrams import encoder_block, residual_blocks, squeeze_excitation_block
-from tlcourse.book.exercises import check
 from tlcourse.book.plotting import (
     MARKERS,
     PALETTE,

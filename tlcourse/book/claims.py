@@ -1,6 +1,7 @@
 """Claims: statements of the text, each checked against what this machine measured."""
 
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -8,9 +9,14 @@ from dataclasses import asdict, dataclass, replace
 import scipy.stats
 import torch
 
+from tlcourse.book.cards import card, present
+from tlcourse.book.expectations import Expectation, greater_than, number
 from tlcourse.environment import environment
 from tlcourse.files import replacing
 from tlcourse.runtime import CLAIMS_DIR, Profile, device, profile, seed_everything
+
+SIGNS = {"confirmed": "✔", "refuted": "✘", "undecided": "?", "failed": "‼"}
+METADATA = "tlcourse_claim"  # where a notebook keeps the record beside its card
 
 
 class ClaimFailed(AssertionError):
@@ -18,56 +24,13 @@ class ClaimFailed(AssertionError):
 
 
 @dataclass(frozen=True)
-class Expectation:
-    """A range of numbers, ends included unless ``open_low``, and how to say it."""
-
-    text: str
-    low: float = float("-inf")
-    high: float = float("inf")
-    open_low: bool = False
-
-    def holds(self, measured: float) -> bool:
-        """Whether ``measured`` is in the range; NaN never is."""
-        above = measured > self.low if self.open_low else measured >= self.low
-        return above and measured <= self.high
-
-
-def equals(value: float) -> Expectation:
-    """Exactly ``value``."""
-    return Expectation(f"exactly {_number(value)}", value, value)
-
-
-def between(low: float, high: float) -> Expectation:
-    """From ``low`` to ``high``; raises ValueError when they are the wrong way round."""
-    if low > high:
-        raise ValueError(f"between({low}, {high}): the first number must not exceed the second")
-    return Expectation(f"between {_number(low)} and {_number(high)}", low, high)
-
-
-def at_least(low: float) -> Expectation:
-    """``low`` or more."""
-    return Expectation(f"at least {_number(low)}", low=low)
-
-
-def at_most(high: float) -> Expectation:
-    """``high`` or less."""
-    return Expectation(f"at most {_number(high)}", high=high)
-
-
-def greater_than(other: float) -> Expectation:
-    """More than ``other``."""
-    return Expectation(f"greater than {_number(other)}", low=other, open_low=True)
-
-
-def close_to(value: float, *, rel: float) -> Expectation:
-    """Within the part ``rel`` of ``value``, on either side."""
-    margin = abs(value) * rel
-    return Expectation(f"{_number(value)} ± {rel:.3g} of it", value - margin, value + margin)
-
-
-@dataclass(frozen=True)
 class Claim:
-    """One checked statement, as it stands in a chapter's claims file."""
+    """One checked statement, as it stands in a chapter's claims file and beside its card.
+
+    ``measured`` and ``expected`` say what the numbers say: ``value`` is the mean over ``runs``,
+    ``interval`` its 95 % interval (None for one run), ``limits`` are those of the expectation
+    (None where it has none). A number has six digits at most: more differ between machines.
+    """
 
     id: str
     statement: str
@@ -76,14 +39,24 @@ class Claim:
     expected: str
     verdict: str  # confirmed, refuted, undecided or failed
     note: str
+    value: float | None  # None for one that is not finite
+    interval: tuple[float, float] | None
+    runs: int
+    limits: tuple[float | None, float | None]
 
     def __str__(self) -> str:
-        mark = {"confirmed": "✔", "refuted": "✘", "undecided": "?", "failed": "‼"}[self.verdict]
         lines = [
-            f"{mark} {self.verdict} · {self.id}: {self.statement}",
+            f"{SIGNS[self.verdict]} {self.verdict} · {self.id}: {self.statement}",
             f"  measured {self.measured}; claimed: {self.expected} · source: {self.source}",
         ]
         return "\n".join(lines + ([f"  {self.note}"] if self.note else []))
+
+    def html(self) -> str:
+        """The card that a notebook shows."""
+        numbers = f"measured {self.measured} · claimed: {self.expected}"
+        small = f"source: {self.source} · {self.id}"
+        sign = SIGNS[self.verdict]
+        return card(sign, self.verdict, self.statement, (numbers, self.note), small)
 
 
 _chapter: str | None = None
@@ -91,19 +64,35 @@ _claims: dict[str, Claim] = {}
 
 
 def start_chapter(name: str, *, seed: int = 0) -> Profile:
-    """Begin the chapter ``name`` (the notebook's file stem): seed, forget its old claims, report.
+    """Begin a chapter: seed, forget its old claims, say where it runs.
 
-    Returns the profile, ``quick`` or ``full``.
+    Parameters
+    ----------
+    name
+        The notebook's file stem.
+    seed
+        For Python's, NumPy's and torch's generators.
+
+    Returns
+    -------
+    Profile
+        ``quick`` or ``full``.
+
+    Examples
+    --------
+    >>> profile = start_chapter("example")  # doctest: +ELLIPSIS
+    chapter example · profile ...
     """
     global _chapter
     _chapter = name
     _claims.clear()
     (CLAIMS_DIR / f"{name}.json").unlink(missing_ok=True)
     seed_everything(seed)
-    print(
+    line = (
         f"chapter {name} · profile {profile()} · {device().type}, {torch.get_num_threads()} threads"
         f" · torch {torch.__version__.split('+')[0]}"
     )
+    present(line, f"<small>{line}</small>")
     return profile()
 
 
@@ -116,16 +105,43 @@ def claim(
     *,
     refuted: str = "",
 ) -> None:
-    """Check a statement, print one readable line and record it in ``_build/claims/<chapter>.json``.
+    """Check a statement, show it as a card and record it in ``_build/claims/<chapter>.json``.
 
-    ``measured`` is one number, or one per seed: then their mean is compared and the spread shown.
-    ``refuted`` says under which conditions the chapter finds the literature's statement *not* to
-    hold; the check is then the other way round. Raises ClaimFailed when the chapter's sentence is
-    not true here, and RuntimeError before ``start_chapter``.
+    Parameters
+    ----------
+    id
+        Its name, unique in the chapter.
+    statement
+        What is claimed, as one reads it.
+    measured
+        One number, or one a run: then their mean is compared, and the spread shown.
+    expected
+        ``at_least(…)``, ``equals(…)`` and so on.
+    source
+        Who says so.
+    refuted
+        Under which conditions the chapter finds the statement *not* to hold; the check is then
+        the other way round.
+
+    Raises
+    ------
+    ClaimFailed
+        When the chapter's sentence is not true here.
+    RuntimeError
+        Before ``start_chapter``.
+
+    Examples
+    --------
+    >>> from tlcourse.book import equals, start_chapter
+    >>> profile = start_chapter("example")  # doctest: +ELLIPSIS
+    chapter example · profile ...
+    >>> claim("pixels", "an image has 12,288 numbers", 3 * 64 * 64, equals(12288), "arithmetic")
+    ✔ confirmed · pixels: an image has 12,288 numbers
+      measured 12,288; claimed: exactly 12,288 · source: arithmetic
     """
     values = [float(v) for v in measured] if isinstance(measured, Sequence) else [float(measured)]
     found = "confirmed" if expected.holds(statistics.fmean(values)) else "refuted"
-    record = Claim(id, statement, source, _describe(values), expected.text, found, refuted)
+    record = _claim(id, statement, source, _describe(values), expected, found, refuted, values)
     _record(record, says="refuted" if refuted else "confirmed")
 
 
@@ -142,31 +158,95 @@ def claim_difference(
 
     The verdict comes from Student's 95 % interval of the mean difference: confirmed when it lies
     above zero, refuted when it lies below, undecided when it holds zero: these runs cannot tell.
-    ``says`` is the verdict in the chapter's text, or ``not confirmed`` for any but that. Raises
-    ClaimFailed when this run gives another, and ValueError for fewer than three runs.
+
+    Parameters
+    ----------
+    id, statement, source
+        As in ``claim``.
+    differences
+        A − B of each run, three or more.
+    says
+        The verdict in the chapter's text, or ``not confirmed`` for any but that.
+    note
+        Under which conditions it was measured.
+
+    Raises
+    ------
+    ClaimFailed
+        When this run gives another verdict.
+    ValueError
+        For fewer than three runs.
+
+    References
+    ----------
+    Student (1908), The probable error of a mean.
+
+    Examples
+    --------
+    >>> from tlcourse.book import start_chapter
+    >>> profile = start_chapter("example")  # doctest: +ELLIPSIS
+    chapter example · profile ...
+    >>> claim_difference("better", "A is better than B", [1, 2, 3], "folklore", says="undecided")
+    ? undecided · better: A is better than B
+      measured +2.000 ± 2.5 (95 % interval, 3 runs); claimed: more than 0 · source: folklore
     """
     if len(differences) < 3:
         raise ValueError(
             f"{len(differences)} runs give no interval worth its name; measure 3 or more"
         )
     values = [float(value) for value in differences]
-    mean, error = statistics.fmean(values), statistics.stdev(values) / len(values) ** 0.5
-    margin = float(scipy.stats.t.ppf(0.975, len(values) - 1)) * error
+    mean, margin = statistics.fmean(values), _margin(values)
     found = "confirmed" if mean > margin else "refuted" if mean < -margin else "undecided"
     measured = f"{mean:+.3f} ± {margin:.2g} (95 % interval, {len(values)} runs)"
-    _record(Claim(id, statement, source, measured, "more than 0", found, note), says=says)
+    expected = replace(greater_than(0), text="more than 0")
+    record = _claim(id, statement, source, measured, expected, found, note, values)
+    _record(record, says=says)
+
+
+def _claim(
+    id: str,
+    statement: str,
+    source: str,
+    measured: str,
+    expected: Expectation,
+    verdict: str,
+    note: str,
+    values: list[float],
+) -> Claim:
+    mean = statistics.fmean(values)
+    interval = None
+    if len(values) > 1 and math.isfinite(mean):
+        margin = _margin(values)
+        interval = (_rounded(mean - margin), _rounded(mean + margin))
+    ends = (float(expected.low), float(expected.high))
+    low, high = (_rounded(end) if math.isfinite(end) else None for end in ends)
+    value = _rounded(mean) if math.isfinite(mean) else None
+    return Claim(
+        id=id,
+        statement=statement,
+        source=source,
+        measured=measured,
+        expected=expected.text,
+        verdict=verdict,
+        note=note,
+        value=value,
+        interval=interval,
+        runs=len(values),
+        limits=(low, high),
+    )
 
 
 def _record(record: Claim, *, says: str) -> None:
-    """Keep and print a claim; raise ClaimFailed when its verdict is not what the text says."""
+    """Keep and show a claim; raise ClaimFailed when its verdict is not what the text says."""
     if _chapter is None:
         raise RuntimeError('call start_chapter("NN_topic") in the first cell of the chapter')
     holds = record.verdict in {"not confirmed": ("refuted", "undecided")}.get(says, (says,))
-    _claims[record.id] = record if holds else replace(record, verdict="failed")
+    kept = record if holds else replace(record, verdict="failed")
+    _claims[record.id] = kept
     _write()
+    present(str(kept), kept.html(), {METADATA: asdict(kept)})
     if not holds:
         raise ClaimFailed(f"the chapter says {says}, this run does not:\n{record}")
-    print(record)
 
 
 def _write() -> None:
@@ -182,11 +262,17 @@ def _write() -> None:
 
 def _describe(values: list[float]) -> str:
     if len(values) == 1:
-        return _number(values[0])
+        return number(values[0])
     spread = statistics.stdev(values)
-    return f"{_number(statistics.fmean(values))} ± {spread:.2g} ({len(values)} runs)"
+    return f"{number(statistics.fmean(values))} ± {spread:.2g} ({len(values)} runs)"
 
 
-def _number(value: float) -> str:
-    """Whole numbers with separators, others with four significant digits."""
-    return f"{int(value):,}" if float(value).is_integer() else f"{value:.4g}"
+def _margin(values: list[float]) -> float:
+    """Half of Student's 95 % interval of the mean."""
+    error = statistics.stdev(values) / len(values) ** 0.5
+    return float(scipy.stats.t.ppf(0.975, len(values) - 1)) * error
+
+
+def _rounded(value: float) -> float:
+    """Whole numbers as they are, others with six significant digits."""
+    return value if value.is_integer() else float(f"{value:.6g}")
