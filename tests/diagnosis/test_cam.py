@@ -2,14 +2,12 @@
 
 import pytest
 import torch
-from torch.nn.functional import interpolate
 from torchcam.methods import CAM, GradCAM
 
 from tlcourse.architectures import create
 from tlcourse.datasets import load_dataset
-from tlcourse.diagnosis.cam import cam, grad_cam, on_image, overlay
+from tlcourse.diagnosis.cam import cam, grad_cam
 from tlcourse.networks.backbones import load_backbone
-from tlcourse.networks.receptive_field import WHOLE_IMAGE, Field
 from tlcourse.tuning.freezing import freeze
 
 CLASSES = torch.tensor([1, 3])
@@ -103,29 +101,3 @@ def test_grad_cam_names_the_stages(network, images):
         grad_cam(network, images, CLASSES, stage="stage9")
     with pytest.raises(ValueError, match=r"'neck' is \(2, 64\): no map"):
         grad_cam(network, images, CLASSES, stage="neck")
-
-
-def test_overlays_are_images_brightest_where_the_map_is_highest():
-    maps = torch.zeros(1, 4, 4)
-    maps[0, 0, 3] = 7.0
-    black = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
-    over = overlay(black, maps, Field(8, 8, 3.5), opacity=1.0)
-    assert over.shape == black.shape and over.dtype == torch.uint8
-    green = over[0, 1]  # high in yellow, low in dark violet
-    assert green[0, 31] == green.max() > green[31, 0] == green.min()
-    flat = overlay(black, torch.full((1, 4, 4), 2.0), Field(8, 8, 3.5))
-    assert (flat == flat[:, :, :1, :1]).all()
-
-
-def test_a_map_whose_places_look_at_the_middle_of_their_cells_is_only_stretched():
-    maps = torch.rand(2, 4, 6)
-    stretched = interpolate(maps[:, None], (32, 48), mode="bilinear")[:, 0]
-    torch.testing.assert_close(on_image(maps, (32, 48), Field(99, 8, 3.5)), stretched)
-
-
-def test_each_value_stands_where_its_place_looks():
-    maps = torch.rand(1, 4, 4)
-    enlarged = on_image(maps, (32, 32), Field(99, 8, 0))
-    torch.testing.assert_close(enlarged[:, ::8, ::8], maps)
-    with pytest.raises(ValueError, match="depends on the whole image"):
-        on_image(maps, (32, 32), WHOLE_IMAGE)

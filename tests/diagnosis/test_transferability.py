@@ -107,6 +107,7 @@ def test_frechet_distance_is_that_by_the_matrix_root():
     assert frechet_distance(x, x + shift) == pytest.approx(24, rel=1e-5)
 
 
+@pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("features", "labels"),
     [

@@ -2,9 +2,10 @@
 
 from tlcourse.diagnosis.audit import Audit, audit
 from tlcourse.diagnosis.calibration import calibration_error, fit_temperature, reliability
-from tlcourse.diagnosis.cam import cam, grad_cam, on_image, overlay
+from tlcourse.diagnosis.cam import cam, grad_cam
 from tlcourse.diagnosis.cka import CKA, cka_by_stage, linear_cka
-from tlcourse.diagnosis.faults import Fault
+from tlcourse.diagnosis.faults import Fault, FaultKind
+from tlcourse.diagnosis.maps import explain, on_image, overlay
 from tlcourse.diagnosis.mmd import mmd
 from tlcourse.diagnosis.monitor import Monitor, drift, monitor_figure
 from tlcourse.diagnosis.transferability import (
@@ -20,12 +21,14 @@ __all__ = [
     "Audit",
     "CKA",
     "Fault",
+    "FaultKind",
     "Monitor",
     "audit",
     "calibration_error",
     "cam",
     "cka_by_stage",
     "drift",
+    "explain",
     "fit_temperature",
     "frechet_distance",
     "grad_cam",

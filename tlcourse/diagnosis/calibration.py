@@ -6,35 +6,67 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from tlcourse.shapes import Labels, Logits
+
 BINS = 10
 
 
-def reliability(logits: Tensor, labels: Tensor, *, bins: int = BINS) -> pd.DataFrame:
-    """Mean confidence, accuracy and number of images in equal bins of confidence, empty ones left
-    out; logits (N, C), labels int64 (N,)."""
+def reliability(logits: Logits, labels: Labels, *, bins: int = BINS) -> pd.DataFrame:
+    """Mean confidence, accuracy and number of images in equal bins of confidence.
+
+    The index is the bin's number, from 0; empty bins are left out.
+
+    References
+    ----------
+    Guo et al. 2017, On Calibration of Modern Neural Networks
+
+    Examples
+    --------
+    >>> logits = torch.tensor([[0.9, 0.1], [0.4, 0.6]]).log()
+    >>> reliability(logits, torch.tensor([0, 0]), bins=2)
+       confidence  accuracy  images
+    1        0.75       0.5       2
+    """
     confidence, predicted = logits.softmax(dim=1).max(dim=1)
     table = pd.DataFrame(
         {"confidence": confidence.double(), "accuracy": (predicted == labels).double()}
     )
-    # (0, 0.1], (0.1, 0.2] …, as in Guo et al. 2017
+    # (0, 0.1], (0.1, 0.2] …, as in the paper
     which = np.ceil(table["confidence"].to_numpy() * bins).clip(1, bins).astype(int) - 1
     grouped = table.groupby(which)
     return grouped.mean().assign(images=grouped.size())
 
 
-def calibration_error(logits: Tensor, labels: Tensor, *, bins: int = BINS) -> float:
-    """Expected calibration error in [0, 1]: |accuracy − confidence|, averaged over the images."""
+def calibration_error(logits: Logits, labels: Labels, *, bins: int = BINS) -> float:
+    """Expected calibration error in [0, 1]: |accuracy − confidence|, averaged over the images.
+
+    Examples
+    --------
+    >>> logits = torch.tensor([[0.9, 0.1], [0.4, 0.6]]).log()
+    >>> round(calibration_error(logits, torch.tensor([0, 0]), bins=2), 3)
+    0.25
+    """
     table = reliability(logits, labels, bins=bins)
     gaps = (table["accuracy"] - table["confidence"]).abs()
     return float((gaps * table["images"]).sum() / table["images"].sum())
 
 
-def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The temperature T > 0 whose softmax(logits / T) has the lowest cross-entropy (Guo 2017).
+def fit_temperature(logits: Logits, labels: Labels) -> float:
+    """The temperature T > 0 whose softmax(logits / T) has the lowest cross-entropy.
 
     Use validation data. T changes no answer, only the confidence. As in Platt's scaling (1999) the
     targets are 1 − 1/(N + 2) rather than 1: a few images that are all named rightly would want
     T = 0, which is to be sure of everything.
+
+    References
+    ----------
+    Guo et al. 2017, On Calibration of Modern Neural Networks
+
+    Examples
+    --------
+    >>> sure = torch.tensor([[9.0, 0.0], [9.0, 0.0]])  # one right, one wrong
+    >>> fit_temperature(sure, torch.tensor([0, 1])) > 9
+    True
     """
     log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([log_t], max_iter=100, line_search_fn="strong_wolfe")

@@ -1,119 +1,15 @@
 """Class activation maps: which places of an image speak for a class."""
 
-import math
-
-import matplotlib
-import numpy as np
 import torch
+from jaxtyping import Shaped
 from torch import Tensor, nn
-from torch.nn.functional import grid_sample
 
-from tlcourse.errors import BackboneError
+from tlcourse.architectures import Network
 from tlcourse.modes import evaluating
 from tlcourse.networks.backbones import Backbone
-from tlcourse.networks.receptive_field import Field, receptive_fields
+from tlcourse.shapes import Labels, Maps
 
-
-def cam(network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
-    """What each place of the last map adds to the logit of a class (Zhou et al. 2016).
-
-    For networks that end in global average pooling and a linear head; images (N, C, H, W) and
-    classes int64 (N,) give maps (N, h, w). The mean of a map plus the head's bias *is* the logit.
-    Raises ValueError for a network with another ending, for which ``grad_cam`` is made.
-    """
-    pools = [m for m in network.neck.modules() if type(m).__name__ in _POOLS]
-    if not pools or not isinstance(network.head, nn.Linear):
-        raise ValueError(_NOT_GAP)
-    with evaluating(network), torch.no_grad():
-        maps, logits = _run(network, images, pools[0], before=True)
-        if maps.ndim != 4 or maps.shape[1] != network.head.in_features:
-            raise ValueError(_NOT_GAP)
-        weights, bias = network.head.weight[classes], network.head.bias[classes]
-        result = torch.einsum("nchw,nc->nhw", maps, weights)
-        scores = logits.gather(1, classes[:, None])[:, 0]
-        if not torch.allclose(result.mean(dim=(1, 2)) + bias, scores, rtol=1e-3, atol=1e-3):
-            raise ValueError(_NOT_GAP)
-    return result
-
-
-def grad_cam(network: nn.Module, images: Tensor, classes: Tensor, *, stage: str) -> Tensor:
-    """Maps of a stage, weighted by the mean gradient of a class's logit (Selvaraju et al. 2017).
-
-    For any network and stage, frozen or not; images (N, C, H, W) and classes int64 (N,) give maps
-    (N, h, w), zero or more. A transformer's tokens are put back on their grid. Raises ValueError
-    for an unknown stage and for one whose output is no map.
-    """
-    stages = dict(network.named_children())
-    if stage not in stages:
-        raise ValueError(f"no stage {stage!r}; stages are {', '.join(stages)}")
-    with evaluating(network), torch.enable_grad():
-        maps, logits = _run(network, images, stages[stage], before=False)
-        if maps.ndim not in (3, 4):
-            raise ValueError(f"the output of {stage!r} is {tuple(maps.shape)}: no map of places")
-        (gradient,) = torch.autograd.grad(logits.gather(1, classes[:, None]).sum(), maps)
-    maps, gradient = _on_grid(maps.detach()), _on_grid(gradient)
-    weights = gradient.mean(dim=(2, 3))
-    return torch.einsum("nchw,nc->nhw", maps, weights).relu()
-
-
-def overlay(images: Tensor, maps: Tensor, field: Field, *, opacity: float = 0.5) -> Tensor:
-    """Maps (N, h, w) as colours over uint8 images (N, 3, H, W): dark is low, yellow is high.
-
-    ``field`` says at which pixels the places of the map look (see ``on_image``). Each map is
-    stretched from its own minimum to its own maximum. Gives uint8 (N, 3, H, W).
-    """
-    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
-    scaled = (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny)
-    large = on_image(scaled, images.shape[2:], field).cpu().numpy()
-    colours = matplotlib.colormaps["viridis"](large)[..., :3].astype(np.float32)
-    coloured = 255 * torch.from_numpy(colours).permute(0, 3, 1, 2)
-    return ((1 - opacity) * images.cpu() + opacity * coloured).round().to(torch.uint8)
-
-
-def explain(backbone: Backbone, images: Tensor, classes: Tensor) -> Tensor:
-    """Grad-CAM of the last map as colours over uint8 images (N, 3, S, S).
-
-    Raises BackboneError for a backbone that is not divided into stages.
-    """
-    if "neck" not in backbone.stage_names:
-        raise BackboneError(
-            f"{backbone.name} has only {', '.join(backbone.stage_names)}, so there is no last map "
-            "to explain its answers by; take one with stages, such as resnet18"
-        )
-    stage = backbone.stage_names[backbone.stage_index("neck") - 1]
-    size = images.shape[-1]
-    maps = grad_cam(backbone, images, classes, stage=stage)
-    field = receptive_fields(backbone, image_size=size)[stage]
-    if math.isnan(field.step):  # attention sees everything: stretch the map over the image
-        step = size / maps.shape[-1]
-        field = Field(size, step, (step - 1) / 2)
-    return overlay(images, maps, field)
-
-
-def on_image(maps: Tensor, size: tuple[int, int], field: Field) -> Tensor:
-    """Maps (N, h, w) enlarged to ``size``, each value at the pixel where its place looks.
-
-    ``field`` is that of the maps' stage, from ``receptive_fields``; behind attention or
-    squeeze-and-excitation take an earlier stage's of the same step. Between the pixels the result
-    is linear, beyond the outermost constant. Raises ValueError for the whole image's field.
-
-    To stretch a map over the image instead (``interpolate``) puts each value into the middle of
-    its cell; a network of odd kernels does not look there, but half a cell before it.
-    """
-    if math.isnan(field.step):
-        raise ValueError(
-            "each place of these maps depends on the whole image, so the field does not say where "
-            "it looks; take the field of an earlier stage whose maps have the same size"
-        )
-    axes = []
-    for length, places in zip(size, maps.shape[1:], strict=True):
-        place = (torch.arange(length, device=maps.device) - field.centre) / field.step
-        axes.append(2 * place / max(places - 1, 1) - 1)  # grid_sample counts from −1 to 1
-    rows, columns = torch.meshgrid(*axes, indexing="ij")
-    grid = torch.stack([columns, rows], dim=-1).expand(len(maps), -1, -1, -1)
-    enlarged = grid_sample(maps[:, None], grid, padding_mode="border", align_corners=True)
-    return enlarged[:, 0]
-
+AnyImages = Shaped[Tensor, "n c h_in w_in"]
 
 _POOLS = ("AdaptiveAvgPool2d", "SelectAdaptivePool2d")
 _NOT_GAP = (
@@ -122,8 +18,105 @@ _NOT_GAP = (
 )
 
 
+def cam(backbone: Backbone | Network, images: AnyImages, classes: Labels) -> Maps:
+    """What each place of the last map adds to the logit of a class.
+
+    For networks that end in global average pooling and a linear head: the mean of a map plus the
+    head's bias *is* the logit.
+
+    Parameters
+    ----------
+    images
+        As the network takes them, (N, C, H, W).
+    classes
+        The class to explain in each image.
+
+    Returns
+    -------
+    Maps (N, h, w), in logits; h and w are those of the last map.
+
+    Raises
+    ------
+    ValueError
+        For a network with another ending, for which ``grad_cam`` is made.
+
+    References
+    ----------
+    Zhou et al. 2016, Learning Deep Features for Discriminative Localization
+
+    Examples
+    --------
+    >>> from tlcourse.architectures import create
+    >>> cam(create("resnet20"), torch.rand(2, 3, 48, 32), torch.tensor([1, 3])).shape
+    torch.Size([2, 12, 8])
+    """
+    pools = [m for m in backbone.get_submodule("neck").modules() if type(m).__name__ in _POOLS]
+    head = backbone.get_submodule("head")
+    if not pools or not isinstance(head, nn.Linear):
+        raise ValueError(_NOT_GAP)
+    with evaluating(backbone), torch.no_grad():
+        maps, logits = _run(backbone, images, pools[0], before=True)
+        if maps.ndim != 4 or maps.shape[1] != head.in_features:
+            raise ValueError(_NOT_GAP)
+        weights, bias = head.weight[classes], head.bias[classes]
+        result = torch.einsum("nchw,nc->nhw", maps, weights)
+        scores = logits.gather(1, classes[:, None])[:, 0]
+        if not torch.allclose(result.mean(dim=(1, 2)) + bias, scores, rtol=1e-3, atol=1e-3):
+            raise ValueError(_NOT_GAP)
+    return result
+
+
+def grad_cam(
+    backbone: Backbone | Network, images: AnyImages, classes: Labels, *, stage: str
+) -> Maps:
+    """Maps of a stage, weighted by the mean gradient of a class's logit.
+
+    For any network and stage, frozen or not. A transformer's tokens are put back on their grid.
+
+    Parameters
+    ----------
+    images
+        As the network takes them, (N, C, H, W).
+    classes
+        The class to explain in each image.
+    stage
+        Whose output is explained; the last one with a map is usual.
+
+    Returns
+    -------
+    Maps (N, h, w), zero or more.
+
+    Raises
+    ------
+    ValueError
+        For an unknown stage and for one whose output is no map.
+
+    References
+    ----------
+    Selvaraju et al. 2017, Grad-CAM
+
+    Examples
+    --------
+    >>> from tlcourse.architectures import create
+    >>> images, classes = torch.rand(2, 3, 48, 32), torch.tensor([1, 3])
+    >>> grad_cam(create("resnet20"), images, classes, stage="stage2").shape
+    torch.Size([2, 24, 16])
+    """
+    stages = dict(backbone.named_children())
+    if stage not in stages:
+        raise ValueError(f"no stage {stage!r}; stages are {', '.join(stages)}")
+    with evaluating(backbone), torch.enable_grad():
+        maps, logits = _run(backbone, images, stages[stage], before=False)
+        if maps.ndim not in (3, 4):
+            raise ValueError(f"the output of {stage!r} is {tuple(maps.shape)}: no map of places")
+        (gradient,) = torch.autograd.grad(logits.gather(1, classes[:, None]).sum(), maps)
+    maps, gradient = _on_grid(maps.detach()), _on_grid(gradient)
+    weights = gradient.mean(dim=(2, 3))
+    return torch.einsum("nchw,nc->nhw", maps, weights).relu()
+
+
 def _run(
-    network: nn.Module, images: Tensor, module: nn.Module, *, before: bool
+    backbone: nn.Module, images: Tensor, module: nn.Module, *, before: bool
 ) -> tuple[Tensor, Tensor]:
     """What goes into a module (``before``) or comes out of it, as a leaf, and the logits."""
     kept: list[Tensor] = []
@@ -139,7 +132,7 @@ def _run(
     else:
         handle = module.register_forward_hook(lambda _, inputs, output: keep(output))
     try:
-        logits = network(images)
+        logits = backbone(images)
     finally:
         handle.remove()
     return kept[0], logits

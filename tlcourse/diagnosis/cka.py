@@ -2,20 +2,47 @@
 
 import pandas as pd
 import torch
+from jaxtyping import Float, Float64, Shaped
 from torch import Tensor
 
 from tlcourse.modes import evaluating
 from tlcourse.networks.backbones import Backbone
 from tlcourse.runtime import device
+from tlcourse.shapes import Images
+
+Gram = Float[Tensor, "n n"]
 
 
-def linear_cka(x: Tensor, y: Tensor, *, unbiased: bool = True) -> float:
-    """CKA of features x (N, …) and y (N, …) of the same N images (Kornblith et al. 2019).
+def linear_cka(
+    x: Shaped[Tensor, "n ..."], y: Shaped[Tensor, "m ..."], *, unbiased: bool = True
+) -> float:
+    """CKA of two representations of the same images.
 
-    1 where one is a rotation and scaling of the other; 0 where they have nothing in common. The
-    biased estimate calls unrelated features alike when they are more than the images; the unbiased
-    one (Song et al. 2012) does not, and may fall below 0. Raises ValueError for fewer than four
-    images and for features of different ones.
+    1 where one is a rotation and scaling of the other; 0 where they have nothing in common.
+
+    Parameters
+    ----------
+    x, y
+        Features, maps or tokens (N, …) of the same N images, four or more.
+    unbiased
+        The biased estimate calls unrelated features alike when they are more than the images; the
+        unbiased one does not, and may fall below 0.
+
+    Raises
+    ------
+    ValueError
+        For fewer than four images and for features of different ones.
+
+    References
+    ----------
+    Kornblith et al. 2019, Similarity of Neural Network Representations Revisited;
+    Song et al. 2012, Feature Selection via Dependence Maximization
+
+    Examples
+    --------
+    >>> x = torch.rand(10, 3)
+    >>> round(linear_cka(x, 2 * x.flip(1) + 1), 4)
+    1.0
     """
     cka = CKA(unbiased=unbiased)
     cka.update(x, y)
@@ -23,16 +50,28 @@ def linear_cka(x: Tensor, y: Tensor, *, unbiased: bool = True) -> float:
 
 
 class CKA:
-    """Linear CKA from mini-batches: HSIC is averaged over them, then divided (Nguyen et al. 2021).
+    """Linear CKA from mini-batches: HSIC is averaged over them, then divided.
 
     Only the unbiased estimate has the same expectation for every batch size.
+
+    References
+    ----------
+    Nguyen et al. 2021, Do Wide and Deep Networks Learn the Same Things?
+
+    Examples
+    --------
+    >>> cka = CKA()
+    >>> for batch in torch.rand(3, 8, 5):
+    ...     cka.update(batch, -batch)
+    >>> round(cka.value(), 4)
+    1.0
     """
 
     def __init__(self, *, unbiased: bool = True) -> None:
         self.hsic = hsic_unbiased if unbiased else hsic_biased
         self.sums = torch.zeros(3, dtype=torch.float64)
 
-    def update(self, x: Tensor, y: Tensor) -> None:
+    def update(self, x: Shaped[Tensor, "n ..."], y: Shaped[Tensor, "m ..."]) -> None:
         """Add the features x (N, …) and y (N, …) of one batch, at least four images."""
         if len(x) != len(y) or len(x) < 4:
             raise ValueError(
@@ -48,19 +87,19 @@ class CKA:
         return (xy / (xx * yy).sqrt()).item()
 
 
-def gram(features: Tensor) -> Tensor:
+def gram(features: Shaped[Tensor, "n ..."]) -> Float64[Tensor, "n n"]:
     """Inner products (N, N) of centred features (N, …), in double precision."""
     flat = features.detach().cpu().double().flatten(1)
     flat = flat - flat.mean(dim=0)
     return flat @ flat.T
 
 
-def hsic_biased(k: Tensor, m: Tensor) -> Tensor:
+def hsic_biased(k: Gram, m: Gram) -> Float[Tensor, ""]:
     """tr(K M) / (n − 1)² of centred Gram matrices (Gretton et al. 2005)."""
     return (k * m).sum() / (len(k) - 1) ** 2
 
 
-def hsic_unbiased(k: Tensor, m: Tensor) -> Tensor:
+def hsic_unbiased(k: Gram, m: Gram) -> Float[Tensor, ""]:
     """HSIC without the bias of the diagonal (Song et al. 2012, equation 5)."""
     n = len(k)
     k, m = (matrix - torch.diag(matrix.diag()) for matrix in (k, m))
@@ -71,16 +110,25 @@ def hsic_unbiased(k: Tensor, m: Tensor) -> Tensor:
 
 
 def cka_by_stage(
-    one: Backbone, other: Backbone, images: Tensor, *, batch_size: int = 64
+    one: Backbone, other: Backbone, images: Images, *, batch_size: int = 64
 ) -> pd.DataFrame:
-    """CKA of every stage of one network (rows) with every stage of another, in eval mode."""
+    """CKA of every stage of one network (rows) with every stage of another, in eval mode.
+
+    Examples
+    --------
+    >>> from tlcourse.networks import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    >>> images = torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8)
+    >>> cka_by_stage(backbone, backbone, images).shape  # stem, three stages, neck and head
+    (6, 6)
+    """
     stages = list(one.stage_names), list(other.stage_names)
     pairs = {(a, b): CKA() for a in stages[0] for b in stages[1]}
     one.to(device()), other.to(device())
     with evaluating(one), evaluating(other), torch.inference_mode():
         # Near-equal batches: a last batch of three images would be too few.
         for batch in images.tensor_split(-(-len(images) // batch_size)):
-            outputs = [network.stage_outputs(batch.to(device())) for network in (one, other)]
+            outputs = [backbone.stage_outputs(batch.to(device())) for backbone in (one, other)]
             for (a, b), cka in pairs.items():
                 cka.update(outputs[0][a], outputs[1][b])
     return pd.DataFrame({b: {a: pairs[a, b].value() for a in stages[0]} for b in stages[1]})

@@ -3,18 +3,42 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
-def mmd(x: Tensor, y: Tensor, *, scales: Sequence[float] = SCALES) -> Tensor:
-    """The unbiased estimate of MMD² between x (N, D) and y (M, D), which may fall below 0.
+def mmd(
+    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], *, scales: Sequence[float] = SCALES
+) -> Float[Tensor, ""]:
+    """The unbiased estimate of MMD² between two samples, which may fall below 0.
 
     Its expectation is 0 where both come from one distribution, because an example is never compared
-    with itself. The kernel is a mean of Gaussians whose bandwidths are ``scales`` times the median
-    distance in x and y together: one fixed bandwidth sees only differences of its own size. Raises
-    ValueError for fewer than two examples, other lengths, and scales that are not positive.
+    with itself. It is a tensor, so that it can be a loss.
+
+    Parameters
+    ----------
+    x, y
+        Features (N, D) and (M, D), two examples or more of each.
+    scales
+        The kernel is a mean of Gaussians whose bandwidths are these times the median distance in x
+        and y together: one fixed bandwidth sees only differences of its own size.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two examples, other lengths, and scales that are not positive.
+
+    References
+    ----------
+    Gretton et al. 2012, A Kernel Two-Sample Test
+
+    Examples
+    --------
+    >>> x, y = torch.randn(2, 40, 5, generator=torch.Generator().manual_seed(0))
+    >>> mmd(x, y).item() < 0.1 < mmd(x, y + 3).item()
+    True
     """
     if min(len(x), len(y)) < 2 or x.shape[1:] != y.shape[1:] or x.ndim != 2:
         raise ValueError(
@@ -26,7 +50,8 @@ def mmd(x: Tensor, y: Tensor, *, scales: Sequence[float] = SCALES) -> Tensor:
     together = torch.cat([x, y])
     squares = torch.cdist(together, together) ** 2
     median = squares.detach()[torch.triu(torch.ones_like(squares), 1) > 0].median()
-    kernel = sum(torch.exp(-squares / (2 * scale**2 * median)) for scale in scales) / len(scales)
+    kernels = [torch.exp(-squares / (2 * scale**2 * median)) for scale in scales]
+    kernel = sum(kernels, torch.zeros_like(squares)) / len(scales)
     n, m = len(x), len(y)
     within_x = (kernel[:n, :n].sum() - n) / (n * (n - 1))  # the diagonal is 1
     within_y = (kernel[n:, n:].sum() - m) / (m * (m - 1))

@@ -1,6 +1,6 @@
 """Watching a training: gradients, updates, activations and what each stage does to the loss."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -15,6 +15,7 @@ from tlcourse.diagnosis.cka import linear_cka
 from tlcourse.modes import evaluating
 from tlcourse.networks.backbones import Backbone
 from tlcourse.runtime import device, mixed_precision
+from tlcourse.shapes import Images
 
 QUANTITIES = {  # columns that the figure shows, and the labels of their axes
     "gradient_norm": "‖gradient‖",
@@ -24,6 +25,7 @@ QUANTITIES = {  # columns that the figure shows, and the labels of their axes
 }
 
 
+@runtime_checkable
 class Writer(Protocol):
     """What ``torch.utils.tensorboard.SummaryWriter`` offers and we use."""
 
@@ -34,9 +36,34 @@ class Monitor:
     """Records a training by stage, at every ``every``-th step, while the ``with`` block lasts.
 
     Hooks on the stages and on the optimiser do it, so that any training loop will do, and they are
-    removed at the end. A stage's *loss change* is gradient · step, the first-order part of what its
-    own step does to the loss of the batch. With ``live`` a figure is drawn again as the steps go
-    by, never for more than a twentieth of the time; a ``writer`` gets every number.
+    removed at the end. A stage's ``loss_change`` is gradient · step, the first-order part of what
+    its own step does to the loss of the batch.
+
+    Parameters
+    ----------
+    every
+        Steps from one record to the next; the first step is recorded.
+    live
+        Draw the figure again as the steps go by, never for more than a twentieth of the time.
+    writer
+        Gets every number, such as ``torch.utils.tensorboard.SummaryWriter``.
+
+    Raises
+    ------
+    ValueError
+        For an ``every`` below 1.
+
+    Examples
+    --------
+    >>> from torch.nn.functional import cross_entropy
+    >>> from tlcourse.networks import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    >>> optimizer = torch.optim.SGD(backbone.parameters(), lr=0.01)
+    >>> with Monitor(backbone, optimizer, every=1) as monitor:
+    ...     cross_entropy(backbone(torch.rand(4, 3, 32, 32)), torch.arange(4) % 3).backward()
+    ...     optimizer.step()
+    >>> print(*monitor.table().columns, sep=", ")
+    activation_mean, activation_std, dead, gradient_norm, update_ratio, loss_change
     """
 
     def __init__(
@@ -75,11 +102,16 @@ class Monitor:
             handle.remove()
         self._handles = []
         if self.figure is not None and self.rows:
-            self._draw()
+            self._draw(self.figure)
             self.figure.finish()
 
     def table(self) -> pd.DataFrame:
-        """One row for each sampled step and stage; NaN where nothing of a stage is trained."""
+        """One row for each recorded step and stage; NaN where nothing of a stage is trained.
+
+        ``gradient_norm`` and ``update_ratio`` (‖step‖ / ‖weights‖) are over all tensors of a stage,
+        ``loss_change`` is in nats; ``activation_mean``, ``activation_std`` and ``dead``, the share
+        of zeros, are of its output.
+        """
         return pd.DataFrame(self.rows).set_index(["step", "stage"])
 
     def _sampled(self) -> bool:
@@ -115,11 +147,11 @@ class Monitor:
                         self.writer.add_scalar(f"{name}/{stage}", value, self.step)
             self._weights, self._activations = {}, {}
             if self.figure is not None and self.figure.is_due():
-                self._draw()
+                self._draw(self.figure)
         self.step += 1
 
-    def _draw(self) -> None:
-        self.figure.update(
+    def _draw(self, figure: LiveFigure) -> None:
+        figure.update(
             monitor_figure(self.table()),
             f"Four curves by stage over {self.step} steps: gradient norm, update ratio, spread of "
             "the activations and change of the loss.",
@@ -130,7 +162,7 @@ def _step_numbers(weights: list[tuple[nn.Parameter, Tensor]]) -> dict[str, float
     """Norms over all tensors of a stage, from weights before the step and parameters after it."""
     if not weights:
         return {}
-    gradients = [p.grad for p, _ in weights]
+    gradients = [p.grad for p, _ in weights if p.grad is not None]
     steps = [p.detach() - before for p, before in weights]
     products = [(g * s).sum() for g, s in zip(gradients, steps, strict=True)]
     norm = torch.nn.utils.get_total_norm
@@ -142,7 +174,16 @@ def _step_numbers(weights: list[tuple[nn.Parameter, Tensor]]) -> dict[str, float
 
 
 def monitor_figure(table: pd.DataFrame) -> Figure:
-    """Four panels over the steps, one line a stage, from ``Monitor.table``."""
+    """Four panels over the steps, one line a stage, from ``Monitor.table``.
+
+    Examples
+    --------
+    >>> index = pd.MultiIndex.from_product([[0, 10], ["stem", "head"]], names=["step", "stage"])
+    >>> figure = monitor_figure(pd.DataFrame(1.0, index=index, columns=list(QUANTITIES)))
+    >>> [axis.get_title(loc="left") for axis in figure.axes]
+    ['gradient norm', 'update ratio', 'activation std', 'loss change']
+    >>> plt.close(figure)
+    """
     figure, axes = plt.subplots(1, 4, figsize=(14, 3.2))
     for axis, (column, label) in zip(axes, QUANTITIES.items(), strict=True):
         for stage, values in table[column].unstack("stage", sort=False).items():
@@ -150,18 +191,27 @@ def monitor_figure(table: pd.DataFrame) -> Figure:
                 axis.plot(values.index, values, label=stage)
         axis.set(title=column.replace("_", " "), xlabel="step", ylabel=label)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if column != "loss_change":
+        if column != "loss_change":  # which falls below 0
             axis.set_yscale("log")
     figure.legend(*axes[2].get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 
-def drift(before: Backbone, after: Backbone, images: Tensor) -> pd.DataFrame:
-    """How far training moved what each stage puts out for the same images, in eval mode.
+def drift(before: Backbone, after: Backbone, images: Images) -> pd.DataFrame:
+    """How far training moved what each stage but the head puts out for the same images.
 
-    ``distance`` is ‖after − before‖ / ‖before‖, ``cka`` the unbiased linear CKA of the two.
+    Both are in eval mode. ``distance`` is ‖after − before‖ / ‖before‖, ``cka`` the unbiased linear
+    CKA of the two.
+
+    Examples
+    --------
+    >>> from tlcourse.networks import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    >>> images = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8)
+    >>> drift(backbone, backbone, images)["distance"].tolist()
+    [0.0, 0.0, 0.0, 0.0, 0.0]
     """
-    old, new = (_all_outputs(network, images) for network in (before, after))
+    old, new = (_all_outputs(backbone, images) for backbone in (before, after))
     rows = {}
     for stage in before.stage_names[:-1]:
         x, y = old[stage], new[stage]

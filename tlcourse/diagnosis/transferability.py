@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -16,18 +17,31 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from tlcourse.shapes import Features, Labels, Logits
+
 ITERATIONS = 200
 TOLERANCE = 1e-6
 FOLDS = 5
 
 
-def log_me(features: Tensor, labels: Tensor) -> float:
-    """Log of the maximum evidence, in nats per image and class (You et al. 2021).
+def log_me(features: Features, labels: Labels) -> float:
+    """Log of the maximum evidence, in nats per image and class.
 
     The evidence of a linear model of each class's indicator, with a prior on its weights (precision
     α) and noise (precision β) that make the labels most likely. The directions in which the
     features do not vary count, too: without their part, (D − k)/2 · ln α, the score is wrong
     wherever D > N. Raises ValueError for inputs that do not fit.
+
+    References
+    ----------
+    You et al. 2021, LogME: Practical Assessment of Pre-trained Models
+
+    Examples
+    --------
+    >>> labels = torch.arange(20) % 2
+    >>> noise = torch.rand(20, 3)
+    >>> log_me(labels[:, None] + 0.1 * noise, labels) > log_me(noise, labels)
+    True
     """
     x, y = _checked(features, labels)
     u, s, _ = np.linalg.svd(x, full_matrices=False)
@@ -57,11 +71,22 @@ def _log_evidence(u: np.ndarray, spectrum: np.ndarray, y: np.ndarray) -> float:
     return float(-(n * np.log(2 * np.pi) + log_det + distance) / 2 / n)
 
 
-def leep(source_logits: Tensor, labels: Tensor) -> float:
-    """Mean log-likelihood of the labels, in nats, read off the source's classes (Nguyen 2020).
+def leep(source_logits: Logits, labels: Labels) -> float:
+    """Mean log-likelihood of the labels, in nats, read off the source's classes.
 
     Each source class predicts the new classes with which it was seen. A source class that is never
-    seen (probability 0 everywhere) predicts nothing, rather than NaN.
+    seen (probability 0 everywhere) predicts nothing, rather than NaN. Raises ValueError for inputs
+    that do not fit.
+
+    References
+    ----------
+    Nguyen et al. 2020, LEEP: A New Measure to Evaluate Transferability
+
+    Examples
+    --------
+    >>> sure_of_pairs = 99.0 * torch.eye(4)[torch.tensor([0, 1, 2, 3])]
+    >>> round(leep(sure_of_pairs, torch.tensor([0, 0, 1, 1])), 4) + 0  # each source class tells
+    0.0
     """
     _checked(source_logits, labels)
     theta = source_logits.double().softmax(dim=1)
@@ -73,11 +98,23 @@ def leep(source_logits: Tensor, labels: Tensor) -> float:
     return likelihood.log().mean().item()
 
 
-def h_score(features: Tensor, labels: Tensor) -> float:
-    """Variance between the classes in units of the whole, tr(Σ⁻¹ Σ_between) (Bao et al. 2019).
+def h_score(features: Features, labels: Labels) -> float:
+    """Variance between the classes in units of the whole, tr(Σ⁻¹ Σ_between).
 
-    Σ is shrunk as by Ledoit and Wolf (Ibrahim et al. 2021): unregularised, the score is C − 1,
-    its maximum, for any labels as soon as D ≥ N.
+    Σ is shrunk as by Ledoit and Wolf: unregularised, the score is C − 1, its maximum, for any
+    labels as soon as D ≥ N. Raises ValueError for inputs that do not fit.
+
+    References
+    ----------
+    Bao et al. 2019, An Information-Theoretic Approach to Transferability;
+    Ibrahim et al. 2021, Newer is not always better
+
+    Examples
+    --------
+    >>> labels = torch.arange(20) % 2
+    >>> noise = torch.rand(20, 3)
+    >>> 0 <= h_score(noise, labels) < h_score(labels[:, None] + noise, labels) < 1
+    True
     """
     x, y = _checked(features, labels)
     covariance, shrinkage = ledoit_wolf(x)
@@ -86,23 +123,53 @@ def h_score(features: Tensor, labels: Tensor) -> float:
     return float((1 - shrinkage) * np.trace(np.linalg.solve(covariance, between)))
 
 
-def nearest_centroid_accuracy(features: Tensor, labels: Tensor, *, seed: int) -> float:
-    """Cross-validated accuracy of naming the class whose mean feature is nearest."""
+def nearest_centroid_accuracy(features: Features, labels: Labels, *, seed: int) -> float:
+    """Cross-validated accuracy of naming the class whose mean feature is nearest.
+
+    ``seed`` deals the folds. Raises ValueError for inputs that do not fit and for a class of one
+    image.
+
+    Examples
+    --------
+    >>> labels = torch.arange(20) % 2
+    >>> nearest_centroid_accuracy(labels[:, None] + 0.1 * torch.rand(20, 3), labels, seed=0)
+    1.0
+    """
     return _cross_validated(NearestCentroid(), features, labels, seed)
 
 
-def probe_accuracy(features: Tensor, labels: Tensor, *, seed: int) -> float:
-    """Cross-validated accuracy of a linear classifier on standardised features."""
+def probe_accuracy(features: Features, labels: Labels, *, seed: int) -> float:
+    """Cross-validated accuracy of a linear classifier on standardised features.
+
+    ``seed`` deals the folds. Raises ValueError for inputs that do not fit and for a class of one
+    image.
+
+    Examples
+    --------
+    >>> labels = torch.arange(20) % 2
+    >>> probe_accuracy(labels[:, None] + 0.1 * torch.rand(20, 3), labels, seed=0)
+    1.0
+    """
     probe = LogisticRegression(C=0.01, max_iter=300)
     return _cross_validated(probe, features, labels, seed)
 
 
-def frechet_distance(x: Tensor, y: Tensor) -> float:
+def frechet_distance(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
     """Squared Fréchet distance between normal distributions fitted to x (N, D) and y (M, D).
 
-    |μx − μy|² + tr(Σx + Σy − 2 (Σx Σy)^½), in squared units of the features (Heusel et al. 2017).
-    Too large for few images: compare only samples of equal sizes. Raises ValueError for fewer than
-    two images and for features of different lengths.
+    |μx − μy|² + tr(Σx + Σy − 2 (Σx Σy)^½), in squared units of the features. Too large for few
+    images: compare only samples of equal sizes. Raises ValueError for fewer than two images and for
+    features of different lengths.
+
+    References
+    ----------
+    Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule
+
+    Examples
+    --------
+    >>> x = torch.rand(10, 3)
+    >>> round(frechet_distance(x, x + 2), 3)  # three times 2²
+    12.0
     """
     if min(len(x), len(y)) < 2 or x.ndim != 2 or x.shape[1:] != y.shape[1:]:
         raise ValueError(
