@@ -37,18 +37,66 @@ def by_name(lines: list[str]) -> dict[str, SpecifierSet]:
     return {canonicalize_name(r.name): r.specifier for r in parsed}
 
 
-def test_environment_yml_agrees_with_pyproject():
-    extras = PROJECT["optional-dependencies"]
-    declared = by_name(PROJECT["dependencies"] + sum(extras.values(), []))
-    (pip,) = (entry["pip"] for entry in CONDA["dependencies"] if isinstance(entry, dict))
-    editable = [line for line in pip if line.startswith("-e")]
-    named = by_name([line for line in pip if line not in editable])
+def locked(name: str) -> dict[str, str]:
+    """Packages and versions of a lock; of several, for as many Pythons, the last."""
+    text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    return {
+        canonicalize_name(package): version
+        for package, version in re.findall(r"^([\w.-]+)==([^ \n]+)", text, re.M)
+    }
 
-    assert set(named) == LEARNERS_PACKAGES
-    assert named == {name: declared.get(name) for name in named}
-    assert editable == [f"-e .[{','.join(sorted(extras))}]"]
+
+def declared(*extras: str) -> dict[str, SpecifierSet]:
+    optional = PROJECT["optional-dependencies"]
+    return by_name(PROJECT["dependencies"] + sum((optional[extra] for extra in extras), []))
+
+
+def test_environment_yml_agrees_with_the_lock():
+    (pip,) = (entry["pip"] for entry in CONDA["dependencies"] if isinstance(entry, dict))
+    versions, *named, editable = pip
+    assert versions == "-c requirements/versions.txt"
+    assert editable == "-e .[lab,cluster,test]"
+    locks = locked("versions")
+    assert {name: f"=={locks[name]}" for name in LEARNERS_PACKAGES} == {
+        name: str(specifier) for name, specifier in by_name(named).items()
+    }
     (python,) = (e for e in CONDA["dependencies"] if isinstance(e, str) and e.startswith("python"))
-    assert by_name([python])["python"] == SpecifierSet(PROJECT["requires-python"])
+    assert by_name([python])["python"] == SpecifierSet(PROJECT["requires-python"]) & "<3.14"
+
+
+@pytest.mark.parametrize(
+    ("lock", "extras"),
+    [
+        ("versions", ("lab", "cluster", "test")),
+        ("lab", ("lab",)),
+        ("test", ("lab", "cluster", "test")),
+        ("oldest", ("lab", "cluster", "test")),
+    ],
+)
+def test_a_lock_holds_what_is_declared(lock: str, extras: tuple[str, ...]):
+    versions = locked(lock)
+    for name, specifier in declared(*extras).items():
+        assert versions[name] in specifier, name
+    assert "setuptools" in versions  # the editable install after it builds with no other
+
+
+def test_the_locks_agree():
+    versions = locked("versions")
+    assert locked("test").items() == versions.items()
+    assert locked("lab").items() <= versions.items()
+    pins = (ROOT / "requirements" / "pins.in").read_text(encoding="utf-8")
+    assert dict(re.findall(r"^(\w+)==(.+)$", pins, re.M)).items() <= versions.items()
+    oldest = locked("oldest")
+    assert oldest["torch"].startswith("2.11.") and oldest["torchvision"].startswith("0.26.")
+
+
+@pytest.mark.parametrize("lock", ["lab", "test", "oldest"])
+def test_every_file_that_a_lock_admits_is_hashed_and_none_has_an_address(lock: str):
+    text = (ROOT / "requirements" / f"{lock}.txt").read_text(encoding="utf-8")
+    pinned = re.findall(r"^\S+==.*$", text, re.M)
+    assert len(pinned) > 100 and all(line.endswith(" \\") for line in pinned)
+    for line in text.splitlines():
+        assert re.match(r"    --hash=sha256:[0-9a-f]{64}( \\)?$|[\w.-]+==[\w.!+]+ ", line), line
 
 
 def test_environment_yml_sets_the_variables_of_the_makefile():
@@ -95,9 +143,12 @@ def test_ci_is_the_readers_test_command():
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The two files that set-up reads, where it may do what it likes."""
+    """The files that set-up reads, where it may do what it likes."""
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "requirements").mkdir()
+    for name in ("lab", "test", "oldest", "newest"):
+        (tmp_path / "requirements" / f"{name}.txt").touch()
     return tmp_path
 
 
@@ -109,15 +160,36 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def stamp(checkout: Path, name: str) -> None:
+    (checkout / ".venv").mkdir(exist_ok=True)
+    (checkout / ".venv" / name).touch()
+
+
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make")
 class TestMake:
-    @pytest.mark.parametrize("target", ["lab", "course", "test", "notebooks", "bench", "doctor"])
+    @pytest.mark.parametrize("target", ["lab", "course", "check", "notebooks", "doctor"])
     def test_only_the_first_target_installs(self, checkout: Path, target: str):
-        assert re.search(r"pip install.*\[lab,test\]", make(checkout, "-n", target).stdout)
-        (checkout / ".venv").mkdir()
-        (checkout / ".venv" / ".installed").touch()
+        first = make(checkout, "-n", target).stdout
+        assert "-r requirements/lab.txt" in first and "requirements/test.txt" not in first
+        stamp(checkout, ".learner")
         again = make(checkout, "-n", target)
         assert again.returncode == 0 and "pip" not in again.stdout
+
+    @pytest.mark.parametrize("target", ["test", "bench", "coverage"])
+    def test_what_guards_the_course_needs_more(self, checkout: Path, target: str):
+        assert "-r requirements/test.txt" in make(checkout, "-n", target).stdout
+        stamp(checkout, ".learner")
+        stamp(checkout, ".tester")
+        again = make(checkout, "-n", target)
+        assert again.returncode == 0 and "pip" not in again.stdout
+
+    @pytest.mark.parametrize("packages", ["newest", "oldest"])
+    def test_other_versions_are_set_up_beside_the_locked_ones(self, checkout: Path, packages: str):
+        stamp(checkout, ".learner")
+        stamp(checkout, ".tester")
+        commands = make(checkout, "-n", "test", f"SET={packages}").stdout
+        assert f"-m venv .venv-{packages}" in commands
+        assert f"-r requirements/{packages}.txt" in commands and "lab.txt" not in commands
 
     @pytest.mark.skipif(os.name == "nt", reason="the stand-in is a shell script")
     def test_a_failed_set_up_is_not_taken_for_a_finished_one(self, checkout: Path):
@@ -125,16 +197,18 @@ class TestMake:
         python.write_text('#!/bin/sh\ntest "$1" = -c || { mkdir -p .venv/bin; exit 1; }\n')
         python.chmod(0o755)
         assert make(checkout, "test", "PYTHON=./python").returncode != 0
-        assert (checkout / ".venv").is_dir() and not (checkout / ".venv" / ".installed").exists()
+        assert (checkout / ".venv").is_dir() and not list(checkout.glob(".venv/.[lt]*er"))
 
-    def test_an_old_python_is_told_what_is_needed(self, checkout: Path):
-        """Set-up's own check, run with the version it would see on Python 3.10."""
+    @pytest.mark.parametrize("version", [(3, 10, 4), (3, 14, 0)])
+    def test_another_python_is_told_what_is_needed(self, checkout: Path, version: tuple[int, ...]):
+        """Set-up's own check, run with the version it would see."""
         lines = make(checkout, "-n", "test").stdout.splitlines()
         (check,) = (re.search(r"-c '(.*)'", line)[1] for line in lines if " -c '" in line)
-        old = "import sys; sys.version_info = (3, 10, 4); sys.version = '3.10.4 (main)'; "
-        done = subprocess.run([sys.executable, "-c", old + check], capture_output=True, text=True)
+        dotted = ".".join(map(str, version))
+        other = f"import sys; sys.version_info = {version}; sys.version = '{dotted} (main)'; "
+        done = subprocess.run([sys.executable, "-c", other + check], capture_output=True, text=True)
         assert done.returncode == 1
-        assert done.stderr.startswith("tlcourse needs Python 3.11 or newer, this is 3.10.4")
+        assert done.stderr.startswith(f"tlcourse needs Python 3.11, 3.12 or 3.13, this is {dotted}")
 
     def test_the_default_is_help(self, checkout: Path):
         done = make(checkout)
