@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -18,6 +19,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 from sweep_jobs import CELLS, LAST, deadly, fragile, job
 
+from tlcourse.advice.advisor import RESULTS
+from tlcourse.advice.laboratory import MATRICES, cells, measure_cell, run_cell, tasks
 from tlcourse.advice.sweeps import Report, read_results, sweep
 from tlcourse.errors import SweepError
 
@@ -85,9 +88,9 @@ def kill_after(path: Path, cells: int) -> None:
 def test_a_sweep_killed_three_times_ends_with_the_same_table(tmp_path, undisturbed):
     path = tmp_path / "results.sqlite"
     generator = random.Random(os.getpid())  # another place each time
-    for cells in sorted(generator.sample(range(1, len(CELLS) - len(LAST)), 3)):
-        kill_after(path, cells)
-        assert cells <= finished(path) < len(CELLS)
+    for wanted in sorted(generator.sample(range(1, len(CELLS) - len(LAST)), 3)):
+        kill_after(path, wanted)
+        assert wanted <= finished(path) < len(CELLS)
     before = finished(path)
     report = sweep(job, CELLS, path)
     assert (report.kept, report.done) == (before, len(CELLS) - before)
@@ -118,6 +121,19 @@ def test_a_dask_cluster_that_loses_a_worker_gives_the_same_table(
         output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert_frame_equal(read_results(path), undisturbed, check_exact=True)
+
+
+def test_recorded_cells_stay_valid_wherever_their_function_lies(tmp_path):
+    matrix = MATRICES["laptop"]
+    for name, function, wanted in (
+        ("strategies.sqlite", run_cell, cells(matrix)),
+        ("measurements.sqlite", measure_cell, tasks(matrix)),
+    ):
+        copy = shutil.copy(RESULTS / "laptop" / name, tmp_path)
+        assert sweep(function, wanted, copy) == Report(len(wanted), 0, (), ())
+        with pytest.raises(SweepError, match=f"holds results of .*{function.__name__}, not of job"):
+            sweep(job, CELLS, copy)
+    assert len(cells(matrix)) == 350
 
 
 def test_a_dask_worker_with_two_threads_is_refused(tmp_path):

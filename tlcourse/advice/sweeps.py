@@ -6,31 +6,26 @@ at any moment goes on with what is missing and never does anything twice.
 """
 
 import json
-import os
 import sqlite3
 import threading
-import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import joblib
 import pandas as pd
 import torch
 
+from tlcourse.advice.pools import Backend, Pool, pool
 from tlcourse.errors import SweepError
 from tlcourse.runtime import progress
-from tlcourse.suggestions import did_you_mean
 
 Settings = Mapping[str, str | int | float]
 Result = Mapping[str, Any]
-Backend = Literal["processes", "dask", "ray"]
-Pool = Callable[[Iterator[Any]], Iterable[Any]]
 ATTEMPTS = 3
 
 _SCHEMA = """
@@ -41,7 +36,7 @@ CREATE TABLE IF NOT EXISTS cells (
     result TEXT,               -- as JSON, once it is done
     error TEXT                 -- the last one
 );
-CREATE TABLE IF NOT EXISTS sweep (function TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS sweep (function TEXT NOT NULL);  -- its name
 """
 
 
@@ -84,7 +79,7 @@ def sweep(
         missing = {key: cell for key, cell in wanted.items() if states.get(key) != "done"}
         interrupted = tuple(key for key in missing if states.get(key) == "started")
         run = _Sweep(function, database, missing)
-        with _pool(backend, workers, address) as call_all, warnings.catch_warnings():
+        with pool(backend, workers, address) as call_all, warnings.catch_warnings():
             # loky replaces a worker whose memory has grown; nothing is lost by that.
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
             for _ in progress(run.results(call_all), desc="cells", total=len(missing)):
@@ -125,30 +120,33 @@ class _Sweep:
         self.function, self.database, self.missing = function, database, dict(missing)
         self.tries = dict.fromkeys(missing, 0)
         self.failed: dict[str, str] = {}
-        self.suspects: list[str] = []  # were out when a worker died: it may have been their doing
         self.lock = threading.Lock()  # joblib hands out from threads of its own
 
     def results(self, call_all: Pool) -> Iterator[str]:
         """Run until every cell is done or has failed for good; the keys as they are settled."""
-        while self.missing:
-            alone = self.suspects[:1]
-            batch = alone or list(self.missing)
-            out: set[str] = set()
-            try:
-                for key, result, error in call_all(self._hand_out(batch, out)):
-                    out.discard(key)
-                    if key in self.suspects:
-                        self.suspects.remove(key)
-                    if self._settle(key, result, error):
-                        yield key
-            except Exception as error:  # the pool's own: what a cell raises comes back as a result
-                if not out:
-                    raise
-                self.suspects = self.suspects or [key for key in batch if key in out]
-                lost = f"its worker died: {type(error).__name__}: {error}"
-                if alone and self._settle(alone[0], None, lost):
-                    self.suspects.remove(alone[0])
-                    yield alone[0]
+        suspects: dict[str, str] = {}
+        while together := [key for key in self.missing if key not in suspects]:
+            suspects |= yield from self._round(call_all, together)
+        for key in suspects:  # one by one: a cell that kills its worker takes no other with it
+            while key in self.missing:
+                lost = yield from self._round(call_all, [key])
+                if lost and self._settle(key, None, lost[key]):
+                    yield key
+
+    def _round(self, call_all: Pool, keys: Sequence[str]) -> Generator[str, None, dict[str, str]]:
+        """Try cells once; yields those that are settled, returns those out when a worker died."""
+        out: set[str] = set()
+        try:
+            for key, result, error in call_all(self._hand_out(keys, out)):
+                out.discard(key)
+                if self._settle(key, result, error):
+                    yield key
+        except Exception as error:  # the pool's own: what a cell raises comes back as a result
+            if not out:
+                raise
+            lost = f"its worker died: {type(error).__name__}: {error}"
+            return {key: lost for key in keys if key in out}
+        return {}
 
     def _hand_out(self, keys: Sequence[str], out: set[str]) -> Iterator[Any]:
         for key in keys:
@@ -197,17 +195,6 @@ def _run(
         torch.set_num_threads(threads)
 
 
-def _end_with(parent: int) -> None:
-    """In a worker: a thread that ends it when the sweep was killed and nobody will read it."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def _key(settings: Settings) -> str:
     return json.dumps(settings, sort_keys=True)
 
@@ -236,76 +223,11 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _check_function(database: sqlite3.Connection, function: Callable[..., Result]) -> None:
-    name = f"{function.__module__}.{function.__qualname__}"
+    """Compare names without their module: a function may move to another file and go on."""
     recorded = [row[0] for row in database.execute("SELECT function FROM sweep")]
+    name = function.__name__
     if not recorded:
         with database:
             database.execute("INSERT INTO sweep VALUES (?)", (name,))
-    elif recorded != [name]:
+    elif recorded[0].rpartition(".")[2] != name:  # older files name the module, too
         raise SweepError(f"this file holds results of {recorded[0]}, not of {name}; use another")
-
-
-@contextmanager
-def _pool(backend: Backend, workers: int, address: str | None) -> Iterator[Pool]:
-    """What runs joblib's delayed calls on the processes or the cluster."""
-    options: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1}
-    if backend == "processes":
-        options |= {"initializer": _end_with, "initargs": (os.getpid(),)}
-        yield lambda calls: joblib.Parallel(n_jobs=workers, backend="loky", **options)(calls)
-    elif backend == "dask":
-        with _dask(address), joblib.parallel_config(backend="dask"):
-            yield lambda calls: joblib.Parallel(**options)(calls)
-    elif backend == "ray":
-        with _ray(address), joblib.parallel_config(backend="ray", n_jobs=-1):
-            yield _in_chunks
-    else:
-        near = did_you_mean(backend, get_args(Backend))
-        raise SweepError(f"no backend {backend!r}; there are {', '.join(get_args(Backend))}{near}")
-
-
-def _in_chunks(calls: Iterator[Any]) -> Iterator[Any]:
-    """Ray's joblib backend gives no result before all have come: so a few calls at a time."""
-    parallel = joblib.Parallel(batch_size=1)
-    size = 4 * joblib.effective_n_jobs(-1)
-    while chunk := list(islice(calls, size)):
-        yield from parallel(chunk)
-
-
-@contextmanager
-def _dask(address: str | None) -> Iterator[None]:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise SweepError("dask is not installed; run: pip install distributed") from error
-    if address is None:
-        raise SweepError("backend dask needs the address of its scheduler, tcp://host:8786")
-    try:
-        client = Client(address, timeout=5)
-    except OSError as error:
-        raise SweepError(f"no dask scheduler answers at {address}: {error}") from error
-    with client:
-        threads = set(client.nthreads().values())
-        if threads != {1}:
-            raise SweepError(
-                f"the workers at {address} have {sorted(threads) or 'no'} threads; start them with "
-                "one each (dask worker --nthreads 1): two cells in one process would share a seed"
-            )
-        yield
-
-
-@contextmanager
-def _ray(address: str | None) -> Iterator[None]:
-    try:
-        import ray
-        from ray.util.joblib import register_ray
-    except ImportError as error:
-        raise SweepError("ray is not installed; run: pip install ray") from error
-    try:
-        ray.init(address=address or "auto", log_to_driver=False)
-    except ConnectionError as error:
-        raise SweepError(f"no ray cluster answers at {address or 'auto'}: {error}") from error
-    try:
-        register_ray()
-        yield
-    finally:
-        ray.shutdown()
