@@ -10,7 +10,7 @@ from tlcourse.datasets.scenes import checks, make_scenes
 from tlcourse.datasets.shifts import blur, tint
 from tlcourse.datasets.subsets import few
 from tlcourse.errors import DatasetError
-from tlcourse.networks.backbones import load_backbone
+from tlcourse.networks.backbones import Backbone, load_backbone
 
 BACKBONE = "efficientnet_lite0"
 
@@ -32,32 +32,41 @@ MOVES = {
 }
 
 
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone(BACKBONE)
+
+
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_a_strategy_moves_what_it_says_and_nothing_else(name):
+def test_a_strategy_moves_what_it_says_and_nothing_else(name, backbone):
     images = torch.randint(0, 256, (6, 3, 32, 32), generator=torch.Generator().manual_seed(0))
     data = images.to(torch.uint8), torch.arange(6) % 2
     strategy = STRATEGIES[name]
-    before = start(strategy, BACKBONE, num_classes=2, seed=3).state_dict()
-    trained = train(strategy, BACKBONE, data, data, num_classes=2, steps=EPOCHS, seed=3)
+    before = start(backbone, strategy, num_classes=2, seed=3).state_dict()
+    untouched = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    trained = train(backbone, strategy, data, data, num_classes=2, steps=EPOCHS, seed=3)
+    assert not moved(untouched, backbone.state_dict())
     assert moved(before, trained.network.state_dict()) - {"num_batches_tracked"} == MOVES[name]
     assert list(trained.history["epoch"]) == list(range(EPOCHS))
     assert list(trained.history["steps"]) == list(range(1, EPOCHS + 1))
-    again = train(strategy, BACKBONE, data, data, num_classes=2, steps=EPOCHS, seed=3)
+    again = train(backbone, strategy, data, data, num_classes=2, steps=EPOCHS, seed=3)
     assert not moved(again.network.state_dict(), trained.network.state_dict())
 
 
 def test_a_strategy_keeps_the_pretrained_stages_that_it_names():
-    pretrained = load_backbone(BACKBONE, num_classes=2).state_dict()
+    changed = load_backbone(BACKBONE, num_classes=2)
+    for tensor in changed.state_dict().values():
+        tensor += 1  # it is these weights that are kept, not those that the name stands for
     kept = {
         name: EVERYTHING
-        - moved(pretrained, start(strategy, BACKBONE, num_classes=2, seed=5).state_dict())
+        - moved(changed.state_dict(), start(changed, strategy, num_classes=2, seed=5).state_dict())
         for name, strategy in STRATEGIES.items()
     }
-    backbone = EVERYTHING - {"head"}
+    before_head = EVERYTHING - {"head"}
     assert kept == {
         "scratch": set(),
         "hybrid": {"stem", "stage1", "stage2"},
-        **dict.fromkeys(("extraction", "two_phase", "gradual"), backbone),
+        **dict.fromkeys(("extraction", "two_phase", "gradual"), before_head),
     }
 
 

@@ -5,6 +5,7 @@ import sys
 import torch
 
 from tlcourse.advice.strategies import STRATEGIES, train
+from tlcourse.networks.backbones import load_backbone
 from tlcourse.tuning.data_parallel import is_first, joined
 from tlcourse.tuning.training import fit
 
@@ -14,8 +15,8 @@ data = images.to(torch.uint8), torch.arange(13) % 2
 
 with joined():
     trained = train(
+        load_backbone("efficientnet_lite0"),
         STRATEGIES["gradual"],
-        "efficientnet_lite0",
         data,
         data,
         num_classes=2,

@@ -17,6 +17,9 @@ CLOSE = 0.01  # one point of accuracy: nearer than that, the cheaper strategy is
 FAR_AWAY = 1.5  # standard deviations
 MIN_PER_CLASS = 20
 Z = 1.64  # standard errors to either side of nine in ten values
+# What an image costs where nobody measured it, counted in forward passes: backward each layer
+# multiplies twice (for its input's and its weights' gradient) where it multiplies once forward.
+COUNTED = Costs(forward=1.0, half=0.5, training=3.0)
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Advice:
 
     ``table`` has a row for each strategy, best first, with means over the runs of the neighbours:
     ``gain`` over extraction, how far ``behind`` the best with the standard ``error`` of that,
-    expected accuracy from ``low`` to ``high``, and ``seconds`` on this machine.
+    expected accuracy from ``low`` to ``high``, and ``seconds`` on this machine, NaN where its costs
+    were not measured.
     ``doubts`` says why the advice is unsure; it is empty when it is not.
     """
 
@@ -38,10 +42,10 @@ class Advice:
 
     def __str__(self) -> str:
         row = self.table.loc[self.strategy]
+        time = f", about {row['seconds']:.0f} s on this machine" if self.measured.costs else ""
         lines = [
             f"advice: {self.strategy}: {STRATEGIES[self.strategy].summary}",
-            f"  expected accuracy {row['low']:.2f} to {row['high']:.2f}, "
-            f"about {row['seconds']:.0f} s on this machine",
+            f"  expected accuracy {row['low']:.2f} to {row['high']:.2f}{time}",
             *(f"  because {reason}" for reason in self.reasons),
             *(f"  unsure: {doubt}" for doubt in self.doubts),
         ]
@@ -49,7 +53,14 @@ class Advice:
 
 
 def load_records(folder: str = "laptop") -> pd.DataFrame:
-    """Recorded cells, one row each: the strategy's test accuracies beside what was measured."""
+    """Recorded cells, one row each: the strategy's test accuracies beside what was measured.
+
+    Examples
+    --------
+    >>> records = load_records()
+    >>> len(records), sorted(records["strategy"].unique())
+    (350, ['extraction', 'gradual', 'hybrid', 'scratch', 'two_phase'])
+    """
     cells = read_results(RESULTS / folder / "strategies.sqlite")
     measured = read_results(RESULTS / folder / "measurements.sqlite")
     on = ["dataset", "per_class", "seed", "backbone", "image_size"]
@@ -68,8 +79,37 @@ def advise(
     Near is measured in size (logarithm), domain distance and probe accuracy, each in standard
     deviations over the records. Strategies are compared run by run, on the same images; what is
     expected is the probe's accuracy plus what they gained over extraction, which is a probe.
-    Of strategies less than a point apart the cheapest is taken, and none that would take longer
-    than ``minutes`` on this machine, unless all would. Raises ValueError without records.
+
+    Parameters
+    ----------
+    measured : Measured
+        The data set, as ``measure`` sees it.
+    records : DataFrame
+        From ``load_records``.
+    steps : int
+        Of the training whose seconds are told, at least so many.
+    minutes : float
+        Of strategies less than a point apart the cheapest is taken, and none that would take longer
+        than this, unless all would. Without measured costs nothing is too long, and the cheapest is
+        that of the fewest multiplications.
+
+    Returns
+    -------
+    Advice
+        The strategy with its reasons and doubts.
+
+    Raises
+    ------
+    ValueError
+        Without records.
+
+    Examples
+    --------
+    >>> photographs = Measured(
+    ...     images=140, classes=7, per_class=20, distance=0.05, probe=0.8, centroid=0.7
+    ... )
+    >>> advise(photographs, load_records()).strategy in STRATEGIES
+    True
     """
     if records.empty:
         raise ValueError("there are no recorded cells to go by; run a sweep first")
@@ -80,16 +120,21 @@ def advise(
     apart = np.linalg.norm((places - _place(measured)) / scale, axis=1)
     nearest = np.argsort(apart)[:NEIGHBOURS]
     near = settings.iloc[nearest].assign(apart=apart[nearest])
-    table = _table(near[["dataset", "per_class"]].merge(records), measured, steps)
-    affordable = table[~(table["seconds"] > 60 * minutes)]
-    if affordable.empty:
-        affordable = table.nsmallest(1, "seconds")
-    as_good = affordable[affordable["gain"] >= affordable["gain"].iloc[0] - CLOSE]
-    strategy = str(as_good["relative_cost"].idxmin())
+    table = _table(near[["dataset", "per_class"]].merge(records), measured)
+    costs = measured.costs or COUNTED
+    cost = pd.Series(
+        {name: costs.of(STRATEGIES[name], measured.images, steps=steps) for name in table.index}
+    )
+    table["seconds"] = cost if measured.costs else float("nan")
+    gains = table["gain"]  # the best first
+    if measured.costs:
+        gains = gains[cost <= max(60 * minutes, cost.min())]
+    as_good = gains[gains >= gains.iloc[0] - CLOSE]
+    strategy = str(cost[as_good.index].idxmin())
     return Advice(
         strategy,
         measured,
-        table.drop(columns="relative_cost"),
+        table,
         tuple(f"{row.dataset} with {row.per_class} a class" for row in near.itertuples()),
         _reasons(measured, near, table, strategy),
         _doubts(measured, near, table),
@@ -101,7 +146,8 @@ def _place(row: Any) -> np.ndarray:
     return np.array([np.log2(row.per_class), row.distance, row.probe])
 
 
-def _table(runs: pd.DataFrame, measured: Measured, steps: int) -> pd.DataFrame:
+def _table(runs: pd.DataFrame, measured: Measured) -> pd.DataFrame:
+    """What the strategies gained in those runs, and the accuracy to expect, the best first."""
     accuracy = runs.pivot(
         index=["dataset", "per_class", "seed"], columns="strategy", values="plain"
     )
@@ -113,11 +159,6 @@ def _table(runs: pd.DataFrame, measured: Measured, steps: int) -> pd.DataFrame:
     noise = Z * np.sqrt(measured.probe * (1 - measured.probe) / measured.images)
     table["low"] = (measured.probe + gains.quantile(0.1) - noise).clip(chance, 1)
     table["high"] = (measured.probe + gains.quantile(0.9) + noise).clip(chance, 1)
-    relative = Costs(forward=0.3, half=0.15, training=1.0)  # only their order is used
-    costs = measured.costs or relative
-    recipes = [STRATEGIES[name] for name in table.index]
-    table["relative_cost"] = [costs.of(r, measured.images, steps=steps) for r in recipes]
-    table["seconds"] = table["relative_cost"] if measured.costs else float("nan")
     return table
 
 
@@ -135,10 +176,13 @@ def _reasons(
         f"{100 * table['gain'].iloc[0]:.1f} points above extraction",
     ]
     if strategy != table.index[0]:
-        less = 100 * table["behind"][strategy]
-        seconds = table["seconds"].iloc[0]
-        time = f"; {table.index[0]} would take about {seconds:.0f} s" if seconds == seconds else ""
-        reasons.append(f"{strategy} was {less:.1f} points behind there and costs less{time}")
+        reason = (
+            f"{strategy} was {100 * table['behind'][strategy]:.1f} points behind there and costs "
+            "less"
+        )
+        if measured.costs:
+            reason += f"; {table.index[0]} would take about {table['seconds'].iloc[0]:.0f} s"
+        reasons.append(reason)
     return tuple(reasons)
 
 

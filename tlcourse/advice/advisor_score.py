@@ -26,9 +26,28 @@ def _by_size(images: int) -> str:
 def score(records: pd.DataFrame, rules: Mapping[str, Rule] = RULES) -> pd.DataFrame:
     """How good each rule's choices are, over every recorded data set, size and seed.
 
-    A rule is asked about a data set with the records of all *other* data sets at hand. Columns:
-    ``within 1 point`` is the share of settings in which the choice is at most a point worse than
-    the best strategy there, ``regret`` how much worse on average, ``worst`` at most, in points.
+    A rule is asked about a data set with the records of all *other* data sets at hand.
+
+    Parameters
+    ----------
+    records : DataFrame
+        From ``load_records``.
+    rules : mapping
+        Names of rules to functions of what was measured and those records.
+
+    Returns
+    -------
+    DataFrame
+        A row for each rule: ``within_one_point`` is the share of settings in which the choice is at
+        most a point worse than the best strategy there, ``regret`` how much worse on average,
+        ``worst`` at most, in points.
+
+    Examples
+    --------
+    >>> from tlcourse.advice.advisor import load_records
+    >>> rules = {"always extract": RULES["always extract"]}
+    >>> list(score(load_records(), rules).columns)
+    ['within_one_point', 'regret', 'worst']
     """
     losses: dict[str, list[float]] = {name: [] for name in rules}
     for (dataset, per_class, _), runs in records.groupby(["dataset", "per_class", "seed"]):
@@ -48,7 +67,7 @@ def score(records: pd.DataFrame, rules: Mapping[str, Rule] = RULES) -> pd.DataFr
     table = pd.DataFrame(losses)
     return pd.DataFrame(
         {
-            "within 1 point": (table <= 100 * CLOSE + 1e-9).mean(),
+            "within_one_point": (table <= 100 * CLOSE + 1e-9).mean(),
             "regret": table.mean(),
             "worst": table.max(),
         }

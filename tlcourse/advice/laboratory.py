@@ -118,8 +118,8 @@ def run_cell(
     )
     started = time.perf_counter()
     trained = train(
+        load_backbone(backbone),
         strategy_named(strategy),
-        backbone,
         task.train,
         task.validation,
         num_classes=task.num_classes,
@@ -140,7 +140,7 @@ def measure_cell(
 ) -> Result:
     """``measure`` for a cell of a sweep: what the advisor would have known of its task."""
     task = make_task(dataset, per_class=per_class, image_size=image_size, seed=seed)
-    measured = measure(task.train, load_backbone(backbone), seed=seed, costs=False)
+    measured = measure(load_backbone(backbone), task.train, seed=seed, costs=False)
     return {
         "classes": measured.classes,
         "distance": measured.distance,

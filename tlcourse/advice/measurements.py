@@ -1,12 +1,13 @@
 """What can be measured of a data set before anything is trained: size, domain, probe, cost."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from statistics import median
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from tlcourse.advice.strategies import BATCH_SIZE, EPOCHS, Strategy
+from tlcourse.advice.strategies import BATCH_SIZE, EPOCHS, Strategy, first_stages
 from tlcourse.datasets import load_dataset
 from tlcourse.diagnosis.mmd import mmd
 from tlcourse.diagnosis.transferability import (
@@ -18,10 +19,10 @@ from tlcourse.diagnosis.transferability import (
     probe_accuracy,
 )
 from tlcourse.modes import evaluating
-from tlcourse.networks.backbones import Backbone, load_backbone
+from tlcourse.networks.backbones import Backbone
 from tlcourse.networks.features import extract_features
 from tlcourse.runtime import device, mixed_precision, seconds_of
-from tlcourse.shapes import Data
+from tlcourse.shapes import Data, Features, Images
 from tlcourse.tuning.training import predict
 
 # From here on a domain counts as far and a set as large. The distance lies between those of scenes
@@ -44,10 +45,14 @@ class Costs:
         """Seconds for a strategy's whole recipe on so many images, batches of 16."""
         seconds = images * self.forward if strategy.kept else 0.0
         for phase in strategy.phases:
-            learning = 1.0 - {0.0: 0.0, 0.5: self.half / self.forward, 1.0: 1.0}[phase.frozen]
             seen = max(images, steps / EPOCHS * min(BATCH_SIZE, images))
-            seconds += phase.epochs * seen * learning * self.training
+            seconds += phase.epochs * seen * (1 - self.share(phase.frozen)) * self.training
         return seconds
+
+    def share(self, stages: float) -> float:
+        """Share of the forward pass that the first so many stages take, linear between the two
+        that were measured: the half and the whole."""
+        return float(np.interp(stages, (0, 0.5, 1), (0, self.half / self.forward, 1)))
 
 
 @dataclass(frozen=True)
@@ -75,14 +80,39 @@ class Measured:
         return size, "far" if self.distance >= FAR else "similar"
 
 
-def measure(train: Data, network: Backbone, *, seed: int, costs: bool = True) -> Measured:
-    """Measure a training set, uint8 images (N, 3, S, S) and labels, with a pretrained network.
+def measure(backbone: Backbone, data: Data, *, seed: int, costs: bool = True) -> Measured:
+    """Measure a training set with a pretrained network.
 
     Only training images are looked at: a choice made with the others in view would flatter them.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Its features are what distance, probe and centroid are measured on.
+    data : pair of tensors
+        Training images, uint8 (N, 3, S, S), and labels, int64 (N,).
+    seed : int
+        Of the folds of cross-validation and of the images drawn for the distance.
+    costs : bool
+        Also time a batch on this machine, which takes seconds.
+
+    Returns
+    -------
+    Measured
+        Size, domain distance, accuracies and costs.
+
+    Examples
+    --------
+    >>> from tlcourse.networks.backbones import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=2)
+    >>> images = torch.arange(8, dtype=torch.uint8).view(8, 1, 1, 1).expand(8, 3, 32, 32)
+    >>> measured = measure(backbone, (images, torch.arange(8) % 2), seed=0, costs=False)
+    >>> measured.images, measured.per_class, measured.costs
+    (8, 4.0, None)
     """
-    images, labels = train
-    features = extract_features(network, images)
-    reference, some = _samples(features, images.shape[-1], network, seed)
+    images, labels = data
+    features = extract_features(backbone, images)
+    reference, some = _samples(backbone, features, images.shape[-1], seed)
     classes = len(labels.unique())
     return Measured(
         images=len(images),
@@ -91,51 +121,73 @@ def measure(train: Data, network: Backbone, *, seed: int, costs: bool = True) ->
         distance=mmd(reference, some).item(),
         probe=probe_accuracy(features, labels, seed=seed),
         centroid=nearest_centroid_accuracy(features, labels, seed=seed),
-        costs=measure_costs(network.name, images) if costs else None,
+        costs=measure_costs(backbone, images) if costs else None,
     )
 
 
-def transfer_scores(train: Data, network: Backbone, *, seed: int) -> dict[str, float]:
+def transfer_scores(backbone: Backbone, data: Data, *, seed: int) -> dict[str, float]:
     """All scores of ``transferability`` for a training set, from one pass of a pretrained network.
 
-    ``network`` has the head of its source's classes, for LEEP. The two distances are those to the
-    course's cutouts; Fréchet's is between samples of equal size.
+    Parameters
+    ----------
+    backbone : Backbone
+        With the head of its source's classes, for LEEP.
+    data : pair of tensors
+        Training images, uint8 (N, 3, S, S), and labels, int64 (N,).
+    seed : int
+        Of the folds of cross-validation and of the images drawn for the distances.
+
+    Returns
+    -------
+    dict
+        log_me, leep, h_score, nearest_centroid, linear_probe, higher is better; and the distances
+        to the course's cutouts, mmd (MMD²) and frechet, the latter between samples of equal size.
+
+    Examples
+    --------
+    >>> from tlcourse.networks.backbones import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, seed=0)
+    >>> images = torch.arange(8, dtype=torch.uint8).view(8, 1, 1, 1).expand(8, 3, 32, 32)
+    >>> scores = transfer_scores(backbone, (images, torch.arange(8) % 2), seed=0)
+    >>> list(scores)
+    ['log_me', 'leep', 'h_score', 'nearest_centroid', 'linear_probe', 'mmd', 'frechet']
     """
-    images, labels = train
-    features = extract_features(network, images)
-    source_logits = predict(network.head, features)
-    reference, some = _samples(features, images.shape[-1], network, seed)
+    images, labels = data
+    features = extract_features(backbone, images)
+    source_logits = predict(backbone.head, features)
+    reference, some = _samples(backbone, features, images.shape[-1], seed)
     equal = min(len(reference), len(some))
     return {
-        "LogME": log_me(features, labels),
-        "LEEP": leep(source_logits, labels),
-        "H-score": h_score(features, labels),
-        "nearest centroid": nearest_centroid_accuracy(features, labels, seed=seed),
-        "linear probe": probe_accuracy(features, labels, seed=seed),
-        "MMD²": mmd(reference, some).item(),
-        "Fréchet": frechet_distance(reference[:equal], some[:equal]),
+        "log_me": log_me(features, labels),
+        "leep": leep(source_logits, labels),
+        "h_score": h_score(features, labels),
+        "nearest_centroid": nearest_centroid_accuracy(features, labels, seed=seed),
+        "linear_probe": probe_accuracy(features, labels, seed=seed),
+        "mmd": mmd(reference, some).item(),
+        "frechet": frechet_distance(reference[:equal], some[:equal]),
     }
 
 
 def _samples(
-    features: Tensor, image_size: int, network: Backbone, seed: int
-) -> tuple[Tensor, Tensor]:
+    backbone: Backbone, features: Features, image_size: int, seed: int
+) -> tuple[Features, Features]:
     """Features of the cutouts in a drawn order, and of as many images as the distances take."""
     generator = torch.Generator().manual_seed(seed)
     cutouts, _ = load_dataset("cutouts").tensors("all", image_size)
-    reference = extract_features(network, cutouts)
+    reference = extract_features(backbone, cutouts)
     some = torch.randperm(len(features), generator=generator)[:SAMPLE]
     return reference[torch.randperm(len(reference), generator=generator)], features[some]
 
 
-def measure_costs(backbone: str, images: Tensor) -> Costs:
-    """Time a network of that name on a batch of the images: medians of rounds, after a warm-up.
+def measure_costs(backbone: Backbone, images: Images) -> Costs:
+    """Time a copy of a network on a batch of the images: medians of rounds, after a warm-up.
 
     The first half never counts as slower than the whole, whatever the noise.
     """
     batch = images[torch.arange(BATCH_SIZE) % len(images)].to(device())
-    network = load_backbone(backbone, pretrained=False, num_classes=2).to(device())
-    middle = network.stage_names[len(network.stage_names[:-1]) // 2 - 1]
+    network = deepcopy(backbone).to(device())  # so that no gradient or statistic stays behind
+    network.requires_grad_(True)
+    middle = first_stages(network, 0.5)[-1]
 
     def step() -> None:
         network.train()

@@ -15,7 +15,7 @@ from tlcourse.suggestions import did_you_mean
 from tlcourse.tuning.batchnorm import Policy, set_policy
 from tlcourse.tuning.freezing import freeze, unfreeze
 from tlcourse.tuning.param_groups import param_groups, pretrained_factor
-from tlcourse.tuning.training import fit
+from tlcourse.tuning.training import epoch_length, fit
 from tlcourse.tuning.unfreezing import GradualUnfreezing, one_by_one
 
 EPOCHS = 10  # validation is looked at this often, however few images there are
@@ -118,7 +118,13 @@ class Trained:
 
 
 def strategy_named(name: str) -> Strategy:
-    """A strategy by name; raises ValueError that lists them for an unknown one."""
+    """A strategy by name; raises ValueError that lists them for an unknown one.
+
+    Examples
+    --------
+    >>> strategy_named("hybrid").kept
+    0.5
+    """
     if name not in STRATEGIES:
         raise ValueError(
             f"no strategy {name!r}; strategies are {', '.join(STRATEGIES)}"
@@ -128,10 +134,10 @@ def strategy_named(name: str) -> Strategy:
 
 
 def train(
+    backbone: Backbone,
     strategy: Strategy,
-    backbone: str,
-    train: Data,
-    validation: Data | None,
+    train_data: Data,
+    validation_data: Data | None,
     *,
     num_classes: int,
     steps: int,
@@ -140,22 +146,44 @@ def train(
     checkpoint: Path | None = None,
     on_epoch: Callable[[pd.DataFrame], None] | None = None,
 ) -> Trained:
-    """Follow a strategy's recipe on uint8 images (N, 3, H, W) and labels int64 (N,).
+    """Follow a strategy's recipe, from a pretrained network that stays as it is.
 
-    An epoch is a pass over the images; where these are so few that ten passes are less than
-    ``steps`` steps, it is as many passes as make a tenth of them. What is frozen through a phase
-    runs once, before it, over each image once. With a ``checkpoint`` folder every phase keeps its
-    epochs there, and an interrupted training goes on; ``on_epoch`` gets the history so far.
+    What is frozen through a phase runs once, before it, over each image once.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Whose weights are transferred, as far as the strategy keeps them.
+    strategy : Strategy
+        See ``STRATEGIES``.
+    train_data, validation_data : pair of tensors
+        Images, uint8 (N, 3, H, W), and labels, int64 (N,); without validation (None) the last
+        weights are kept.
+    num_classes : int
+        Logits of the new head.
+    steps : int
+        An epoch is a pass over the images; where these are so few that ten passes are fewer than
+        ``steps`` steps, it is as many passes as make a tenth of them.
+    seed, batch_size : int
+        The seed is that of new weights, order and augmentation.
+    checkpoint : Path, optional
+        A folder in which every phase keeps its epochs; an interrupted training goes on from there.
+    on_epoch : callable, optional
+        Gets the history so far after each epoch.
+
+    Returns
+    -------
+    Trained
+        The network and its history.
     """
-    network = start(strategy, backbone, num_classes=num_classes, seed=seed)
-    batch_size = min(batch_size, len(train[0]))
-    passes = max(1, round(steps / EPOCHS * batch_size / len(train[0])))
+    network = start(backbone, strategy, num_classes=num_classes, seed=seed)
+    _, steps_an_epoch = epoch_length(len(train_data[0]), batch_size, steps / EPOCHS)
     histories: list[pd.DataFrame] = []
 
     def so_far(*more: pd.DataFrame) -> pd.DataFrame:
         history = pd.concat([*histories, *more], ignore_index=True)
         history["epoch"] = history.index
-        history["steps"] = (history.index + 1) * -(-passes * len(train[0]) // batch_size)
+        history["steps"] = (history.index + 1) * steps_an_epoch
         return history
 
     for number, phase in enumerate(strategy.phases):
@@ -166,15 +194,16 @@ def train(
             weight_decay=WEIGHT_DECAY,
             factors=pretrained_factor(network, phase.factor),
         )
-        model, inputs, held_out = _behind_frozen(network, phase, train, validation)
+        model, inputs, held_out = _behind_frozen(network, phase, train_data, validation_data)
         history = fit(
             model,
-            tuple(part.repeat(passes, *[1] * (part.ndim - 1)) for part in inputs),
+            inputs,
             held_out,
             AdamW(groups),
             epochs=phase.epochs,
             seed=seed + number,
             batch_size=batch_size,
+            steps_per_epoch=steps / EPOCHS,
             unfreezing=unfreezing,
             checkpoint=checkpoint and checkpoint / f"phase{number}.pt",
             on_epoch=on_epoch and (lambda history: on_epoch(so_far(history))),
@@ -183,17 +212,21 @@ def train(
     return Trained(network, so_far())
 
 
-def start(strategy: Strategy, backbone: str, *, num_classes: int, seed: int) -> Backbone:
-    """The network with which a strategy begins: pretrained as far as it keeps that, a new head."""
-    network = load_backbone(backbone, pretrained=False, num_classes=num_classes, seed=seed)
-    kept = _first_stages(network, strategy.kept)
+def start(backbone: Backbone, strategy: Strategy, *, num_classes: int, seed: int) -> Backbone:
+    """The network with which a strategy begins: a copy of what it keeps, and new weights."""
+    network = load_backbone(backbone.name, pretrained=False, num_classes=num_classes, seed=seed)
+    kept = first_stages(network, strategy.kept)
+    for stage in kept:
+        network.get_submodule(stage).load_state_dict(backbone.get_submodule(stage).state_dict())
     if kept:
-        pretrained = load_backbone(backbone, num_classes=num_classes, seed=seed)
-        for stage in kept:
-            weights = pretrained.get_submodule(stage).state_dict()
-            network.get_submodule(stage).load_state_dict(weights)
-        network.provenance = f"{kept[0]} to {kept[-1]}: {pretrained.provenance}"
+        network.provenance = f"{kept[0]} to {kept[-1]}: {backbone.provenance}"
     return network
+
+
+def first_stages(backbone: Backbone, share: float) -> list[str]:
+    """The first stages, a share of all before the head."""
+    before_head = backbone.stage_names[:-1]
+    return list(before_head[: round(share * len(before_head))])
 
 
 def _set_trainable(network: Backbone, strategy: Strategy, phase: Phase) -> GradualUnfreezing | None:
@@ -206,24 +239,19 @@ def _set_trainable(network: Backbone, strategy: Strategy, phase: Phase) -> Gradu
             network, plan, lr=phase.lr * phase.factor, weight_decay=WEIGHT_DECAY
         )
     if phase.frozen:
-        freeze(network, only=_first_stages(network, phase.frozen))
+        freeze(network, only=first_stages(network, phase.frozen))
     return None
 
 
 def _behind_frozen(
-    network: Backbone, phase: Phase, train: Data, validation: Data | None
+    network: Backbone, phase: Phase, train_data: Data, validation_data: Data | None
 ) -> tuple[nn.Module, Data, Data | None]:
     """What is left to train, and its inputs: the images, or what the frozen stages make of them."""
     if phase.gradual or not phase.frozen:
-        return network, train, validation
-    last = _first_stages(network, phase.frozen)[-1]
+        return network, train_data, validation_data
+    last = first_stages(network, phase.frozen)[-1]
 
     def through(data: Data) -> Data:
         return extract_features(network, data[0], up_to=last), data[1]
 
-    return network.after(last), through(train), validation and through(validation)
-
-
-def _first_stages(network: Backbone, share: float) -> list[str]:
-    before_head = network.stage_names[:-1]
-    return list(before_head[: round(share * len(before_head))])
+    return network.after(last), through(train_data), validation_data and through(validation_data)

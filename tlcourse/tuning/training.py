@@ -105,13 +105,13 @@ def fit(
     _check_data(model, train, validation, augment)
     if patience is not None and validation is None:
         raise ValueError("patience needs validation data: without them nothing can get worse")
-    model.to(device(), memory_format=torch.channels_last)
-    kept = checkpoint and Checkpoint(
+    model.to(device()).to(memory_format=torch.channels_last)
+    kept = None if checkpoint is None else Checkpoint(
         checkpoint, (*train, *(validation or ())), epochs=epochs, seed=seed, batch_size=batch_size,
         steps_per_epoch=steps_per_epoch, schedule=getattr(schedule, "__name__", repr(schedule)),
         unfreezing=unfreezing and unfreezing.plan, augment=repr(augment), optimizer=repr(optimizer),
     )  # fmt: skip
-    passes, num_batches = _epoch_length(len(train[0]), batch_size, steps_per_epoch)
+    passes, num_batches = epoch_length(len(train[0]), batch_size, steps_per_epoch)
     scheduler = schedule(optimizer, epochs * num_batches)
     run = Run(model, optimizer, scheduler, unfreezing, kept)
     for epoch in progress(range(len(run.history), epochs), desc="epochs"):
@@ -121,14 +121,15 @@ def fit(
         if unfreezing is not None:
             unfreezing.start_epoch(epoch, optimizer, scheduler)
         seed_everything(seed + 100_003 * epoch)  # an epoch's numbers depend on nothing before it
-        row = {"epoch": epoch, "lr": max(group["lr"] for group in optimizer.param_groups)}
+        lr = max(group["lr"] for group in optimizer.param_groups)
+        row: dict[str, float] = {"epoch": epoch, "lr": lr}
         row["train_loss"], row["train_accuracy"] = _train_epoch(
             run, train, passes, num_batches, augment
         )
         if not row["train_loss"] < float("inf"):
             raise FloatingPointError(
                 f"the training loss is {row['train_loss']} in epoch {epoch} at learning rate "
-                f"{row['lr']:g}; a lower rate or normalised inputs usually cure it"
+                f"{lr:g}; a lower rate or normalised inputs usually cure it"
             )
         if validation is not None:
             row["validation_loss"], row["validation_accuracy"] = evaluate(model, validation)
@@ -170,8 +171,8 @@ def _train_epoch(
     return Evaluation(losses / seen, hits / seen)
 
 
-def _epoch_length(n: int, batch_size: int, steps_per_epoch: float | None) -> tuple[int, int]:
-    """Passes over n inputs in an epoch, and steps: near ``steps_per_epoch``, else one pass."""
+def epoch_length(n: int, batch_size: int, steps_per_epoch: float | None) -> tuple[int, int]:
+    """Passes over n inputs in an epoch, and its steps; ``fit`` says how they are chosen."""
     batch_size = min(batch_size, n)
     passes = 1
     if steps_per_epoch is not None:
