@@ -10,12 +10,12 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tlcourse.book import course
+from tlcourse.book import chapters, course
 from tlcourse.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAIM = (
-    "from tlcourse.book.claims import claim, equals, start_chapter\n"
+    "from tlcourse.book import claim, equals, start_chapter\n"
     'profile = start_chapter("{stem}")\n'
     'claim("one", "there are 1,280 of them", 1280, equals(1280), "counting")'
 )
@@ -26,8 +26,8 @@ def repo(tmp_path, monkeypatch):
     """An empty course, for this process and for the kernels it starts."""
     monkeypatch.setenv("TLCOURSE_BUILD_DIR", str(tmp_path / "_build"))
     monkeypatch.setenv("TLCOURSE_PROFILE", "quick")
-    monkeypatch.setattr(course, "NOTEBOOKS_DIR", tmp_path / "notebooks")
-    monkeypatch.setattr(course, "BUILD_DIR", tmp_path / "_build")
+    monkeypatch.setattr(chapters, "NOTEBOOKS_DIR", tmp_path / "notebooks")
+    monkeypatch.setattr(chapters, "BUILD_DIR", tmp_path / "_build")
     monkeypatch.setattr(course, "CLAIMS_DIR", tmp_path / "_build" / "claims")
     monkeypatch.setattr(course, "DATA_DIR", tmp_path / "data")
     return tmp_path
@@ -96,7 +96,7 @@ def test_what_cannot_be_done_is_said_before_anything_runs(repo, arguments, messa
 
 
 def test_a_dead_kernel_and_an_endless_cell_are_named(repo, capsys, monkeypatch):
-    monkeypatch.setitem(course.CELL_TIMEOUT, "quick", 3)
+    monkeypatch.setitem(chapters.CELL_TIMEOUT, "quick", 3)
     write(repo, "00_endless", "while True: pass")
     write(repo, "01_dead", "import os", "os._exit(1)")
     assert main(["course"]) == 1

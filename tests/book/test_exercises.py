@@ -2,8 +2,8 @@
 
 import pytest
 
-from tlcourse.book.expectations import between
 from tlcourse.book.exercises import check
+from tlcourse.book.expectations import between
 
 
 @pytest.mark.parametrize(
