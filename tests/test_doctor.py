@@ -1,5 +1,6 @@
 """The doctor finds damage, names the cure and never crashes."""
 
+import tomllib
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tlcourse import doctor
 from tlcourse.datasets import cutouts
 from tlcourse.networks import backbones
+from tlcourse.runtime import REPO_DIR
 
 
 def test_a_healthy_machine(capsys):
@@ -64,3 +66,19 @@ def test_a_torchvision_that_does_not_fit(monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "builds that do not belong together" in out
     assert "pip install --force-reinstall torch torchvision" in out
+
+
+def test_what_is_not_installed_is_named_with_its_extra(monkeypatch):
+    def missing(package):
+        raise doctor.PackageNotFoundError(package)
+
+    monkeypatch.setattr(doctor, "version", missing)
+    assert doctor._version("jupyterlab") == "not installed; run: pip install 'tlcourse[lab]'"
+    assert doctor._version("torch") == "not installed; run: pip install 'tlcourse'"
+
+
+def test_every_package_is_in_the_extra_that_is_named():
+    project = tomllib.loads((REPO_DIR / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lists = {"": project["dependencies"], **project["optional-dependencies"]}
+    for package, extra in doctor.PACKAGES.items():
+        assert any(line.split(">")[0] == package for line in lists[extra])

@@ -19,7 +19,8 @@ from packaging.utils import canonicalize_name
 import tlcourse
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = SETTINGS["project"]
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
 LEARNERS_PACKAGES = {
     "torch",
@@ -213,3 +214,23 @@ class TestMake:
     def test_the_default_is_help(self, checkout: Path):
         done = make(checkout)
         assert "make lab" in done.stdout and not (checkout / ".venv").exists()
+
+
+def test_a_wheel_holds_every_package_and_its_data():
+    setuptools = SETTINGS["tool"]["setuptools"]
+    folders = {
+        ".".join(file.parent.relative_to(ROOT).parts)
+        for file in (ROOT / "tlcourse").rglob("__init__.py")
+    }
+    assert set(setuptools["packages"]) == folders | {"tlcourse.data"}
+    data = setuptools["package-data"]["tlcourse.data"]
+    files = {file for pattern in data for file in (ROOT / "data").glob(pattern)}
+    assert {file.relative_to(ROOT / "data").as_posix() for file in files} >= {
+        "cutouts/index.csv",
+        "cutouts/LICENCE",
+        "results/laptop/strategies.sqlite",
+        "results/laptop/measurements.sqlite",
+    }
+    assert sum(file.suffix == ".webp" for file in files) == 187
+    templates = [*(ROOT / "tlcourse").rglob("*.j2")]
+    assert all(file.parent.name == "templates" for file in templates) and templates

@@ -11,16 +11,18 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 
 from tlcourse import __version__
 
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "jupyterlab",
-    "matplotlib",
-    "torchinfo",
-    "nbval",
-    "pytest",
-)
+# What a reader will ask for by version, and the extra that brings it.
+PACKAGES = {
+    "torch": "",
+    "torchvision": "",
+    "timm": "",
+    "matplotlib": "",
+    "torchinfo": "",
+    "onnxruntime": "",
+    "jupyterlab": "lab",
+    "nbval": "test",
+    "pytest": "test",
+}
 
 
 def examine() -> int:
@@ -55,7 +57,8 @@ def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed; run: pip install -e '.[lab,test]'"
+        extra = f"[{PACKAGES[package]}]" if PACKAGES[package] else ""
+        return f"not installed; run: pip install 'tlcourse{extra}'"
 
 
 def _import_torch() -> str:
@@ -87,12 +90,13 @@ def _dataset(name: str) -> str:
     from tlcourse.datasets import load_dataset
     from tlcourse.datasets.cutouts import damaged_files
     from tlcourse.errors import DatasetError
+    from tlcourse.runtime import IN_CLONE
 
     dataset = load_dataset(name)
     if name == "cutouts" and (damaged := damaged_files()):
+        cure = "git checkout -- data/cutouts" if IN_CLONE else _reinstall("tlcourse")
         raise DatasetError(
-            f"{len(damaged)} files are changed, {damaged[0].name} first; "
-            "restore them with: git checkout -- data/cutouts"
+            f"{len(damaged)} files are changed, {damaged[0].name} first; restore them with: {cure}"
         )
     if name == "elpv":
         _verify_package("elpv-dataset")
@@ -106,9 +110,11 @@ def _verify_package(package: str) -> None:
             continue
         digest = hashlib.new(file.hash.mode, file.locate().read_bytes()).digest()
         if base64.urlsafe_b64encode(digest).decode().rstrip("=") != file.hash.value:
-            raise ValueError(
-                f"{file} is changed; run: pip install --force-reinstall --no-deps {package}"
-            )
+            raise ValueError(f"{file} is changed; run: {_reinstall(package)}")
+
+
+def _reinstall(package: str) -> str:
+    return f"pip install --force-reinstall --no-deps {package}"
 
 
 def _optional() -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tlcourse.runtime import REPO_DIR, device
+from tlcourse.runtime import IN_CLONE, REPO_DIR, device
 
 
 def environment() -> dict[str, Any]:
@@ -31,6 +31,8 @@ def environment() -> dict[str, Any]:
 @cache
 def _commit() -> str:
     """The commit of the course, with ``+`` when files were changed since; unknown without git."""
+    if not IN_CLONE:  # whose repository the installed package lies in is no matter of the course
+        return "unknown"
     git = ["git", "-C", str(REPO_DIR)]
     try:
         done = subprocess.run(

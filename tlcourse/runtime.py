@@ -5,15 +5,24 @@ import random
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from importlib.resources import files
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
 import numpy as np
+import platformdirs
 import torch
 
+# In a clone all is beside the package. Installed from a wheel, the data are inside it, and what is
+# built or fetched goes to the user's cache.
 REPO_DIR = Path(__file__).resolve().parents[1]
-DATA_DIR = REPO_DIR / "data"
-BUILD_DIR = Path(os.environ.get("TLCOURSE_BUILD_DIR", REPO_DIR / "_build"))
+IN_CLONE = (REPO_DIR / "pyproject.toml").is_file()
+CACHE_DIR = platformdirs.user_cache_path("tlcourse", appauthor=False)
+DATA_DIR = REPO_DIR / "data" if IN_CLONE else Path(str(files("tlcourse") / "data"))
+DOWNLOADS_DIR = DATA_DIR / "downloads" if IN_CLONE else CACHE_DIR / "downloads"
+BUILD_DIR = Path(
+    os.environ.get("TLCOURSE_BUILD_DIR", REPO_DIR / "_build" if IN_CLONE else CACHE_DIR)
+)
 CLAIMS_DIR = BUILD_DIR / "claims"
 
 Profile = Literal["quick", "full"]
