@@ -8,7 +8,7 @@ import pytest
 
 from tlcourse.datasets import archives
 from tlcourse.datasets.archives import is_archive, unpack
-from tlcourse.errors import DatasetError
+from tlcourse.errors import ArchiveError
 
 
 def zipped(path, files: dict[str, bytes]):
@@ -37,7 +37,7 @@ def test_plain_files_are_unpacked_under_their_names(tmp_path, make):
     unpack(archive, tmp_path / "out")
     found = {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.png")}
     assert found == set(names)
-    with pytest.raises(DatasetError, match="is there already"):
+    with pytest.raises(ArchiveError, match="is there already"):
         unpack(archive, tmp_path / "out")
 
 
@@ -50,7 +50,7 @@ def test_a_name_that_leads_out_is_refused_and_nothing_is_left(tmp_path, name):
     zip_file = zipped(tmp_path / "a.zip", {"ok.png": b"1", name: b"2"})
     tar_file = tarred(tmp_path / "a.tgz", [tarfile.TarInfo("ok.png"), tarfile.TarInfo(name)], b"2")
     for archive in (zip_file, tar_file):
-        with pytest.raises(DatasetError, match="leads out"):
+        with pytest.raises(ArchiveError, match="leads out"):
             unpack(archive, inside / "out")
     assert list(inside.iterdir()) == [] and not list(tmp_path.rglob("evil*"))
 
@@ -63,14 +63,14 @@ def test_links_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(info, "/etc/passwd")
     for path in (tarred(tmp_path / "a.tgz", [link]), tmp_path / "a.zip"):
-        with pytest.raises(DatasetError, match="link"):
+        with pytest.raises(ArchiveError, match="link"):
             unpack(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_bomb_is_stopped_by_what_comes_out_not_by_what_it_says(tmp_path):
     bomb = zipped(tmp_path / "bomb.zip", {"a.png": bytes(50_000_000)})
-    with pytest.raises(DatasetError, match="bomb"):
+    with pytest.raises(ArchiveError, match="bomb"):
         unpack(bomb, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -85,5 +85,5 @@ def test_too_many_files_long_names_and_damage_are_named(tmp_path, monkeypatch):
     content[60:80] = bytes(20)
     damaged.write_bytes(content)
     for path, message in ((many, "more than 3"), (long, "255 bytes"), (damaged, "cannot be unpa")):
-        with pytest.raises(DatasetError, match=message):
+        with pytest.raises(ArchiveError, match=message):
             unpack(path, tmp_path / "out")

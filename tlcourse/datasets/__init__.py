@@ -1,27 +1,48 @@
-"""Data sets by name, and a user's own folder, all described by one dataclass."""
+"""Data sets by name, a user's own folder, and scenes, all with the same description.
+
+Beside them: archives that are unpacked safely, what is unusual about images, few labels, shifts.
+"""
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from tlcourse.datasets.archives import is_archive, unpack
 from tlcourse.datasets.cutouts import load_cutouts
 from tlcourse.datasets.dataset import ImageDataset
 from tlcourse.datasets.digits import load_handwritten_digits
+from tlcourse.datasets.folder_checks import check_images
 from tlcourse.datasets.folders import load_folder
+from tlcourse.datasets.images import open_image
 from tlcourse.datasets.rendered_digits import load_rendered_digits
+from tlcourse.datasets.scenes import Scenes, checks, make_scenes, muted
+from tlcourse.datasets.shifts import blur, tint
 from tlcourse.datasets.solar_cells import load_solar_cells
+from tlcourse.datasets.subsets import few
 from tlcourse.datasets.torchvision_sets import SOURCES, load_torchvision
-from tlcourse.errors import DatasetError, ImageError
+from tlcourse.errors import ArchiveError, DatasetError, ImageError
 from tlcourse.suggestions import did_you_mean
 
 __all__ = [
     "OFFLINE",
+    "ArchiveError",
     "DatasetError",
     "ImageDataset",
     "ImageError",
+    "Scenes",
     "available",
+    "blur",
+    "check_images",
+    "checks",
+    "few",
+    "is_archive",
     "load_dataset",
     "load_folder",
+    "make_scenes",
+    "muted",
+    "open_image",
+    "tint",
+    "unpack",
 ]
 
 OFFLINE: dict[str, Callable[[int], ImageDataset]] = {
@@ -34,17 +55,42 @@ OFFLINE: dict[str, Callable[[int], ImageDataset]] = {
 
 
 def available() -> tuple[str, ...]:
-    """Names that ``load_dataset`` takes; those in ``OFFLINE`` need no download."""
+    """Names that ``load_dataset`` takes; those in ``OFFLINE`` need no download.
+
+    Examples
+    --------
+    >>> "eurosat" in available()
+    True
+    """
     return (*OFFLINE, *SOURCES)
 
 
 def load_dataset(
     name: str, *, split_seed: int = 0, root: Path | None = None, download: bool = False
 ) -> ImageDataset:
-    """A data set by name, split by ``split_seed`` where it has no official parts.
+    """A data set by name.
 
-    ``root`` is where torchvision's sets are kept (data/downloads); they are fetched only with
-    ``download=True``. Raises DatasetError for an unknown name and for missing or damaged files.
+    Parameters
+    ----------
+    name
+        One of ``available()``.
+    split_seed
+        Deals the images where the set has no official splits.
+    root
+        Where torchvision's sets are kept (None: data/downloads).
+    download
+        Fetch a set of torchvision's that is not there.
+
+    Raises
+    ------
+    DatasetError
+        For an unknown name and for missing or damaged files.
+
+    Examples
+    --------
+    >>> cutouts = load_dataset("cutouts")
+    >>> cutouts.class_names[:3], len(cutouts), cutouts.indices("test").size
+    (('birds', 'fish', 'flowers'), 187, 47)
     """
     if name in OFFLINE:
         return OFFLINE[name](split_seed)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from tlcourse.errors import DatasetError
+from tlcourse.errors import ArchiveError
 
 MAX_FILES = 200_000
 MAX_BYTES = 20 * 2**30
@@ -20,44 +20,72 @@ Member = tuple[str, IO[bytes]]
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a path is a file that zipfile or tarfile can read."""
+    """Whether a path is a file that zipfile or tarfile can read.
+
+    Examples
+    --------
+    >>> is_archive(Path(__file__))
+    False
+    """
     return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
 
 
 def unpack(path: Path, folder: Path) -> None:
-    """Unpack the files of a zip or tar archive into ``folder``, which must not exist yet.
+    """Unpack the plain files of an archive, under their own names.
 
-    Only plain files are unpacked, under their own names. Raises DatasetError for names that lead
-    out of the folder, links, devices, encrypted or damaged archives, and for more than 200,000
-    files, 20 GiB or 200 times the archive's size, counted while unpacking: what an archive says of
-    itself is not believed. After an error the folder is gone again.
+    What an archive says of its size is not believed: bytes are counted while they are written.
+
+    Parameters
+    ----------
+    path
+        A zip or tar archive, also a compressed one.
+    folder
+        Must not exist yet; after an error it is gone again.
+
+    Raises
+    ------
+    ArchiveError
+        For names that lead out of the folder, links, devices, encrypted or damaged archives, and
+        for more than 200,000 files, 20 GiB or 200 times the archive's size.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     archive = Path(name, "images.zip")
+    ...     zipfile.ZipFile(archive, "w").writestr("../evil.png", b"")
+    ...     unpack(archive, Path(name, "images"))
+    Traceback (most recent call last):
+    tlcourse.errors.ArchiveError: the archive names '../evil.png', which leads out of its folder
     """
     if folder.exists():
-        raise DatasetError(f"{folder} is there already; unpack into a new folder")
+        raise ArchiveError(f"{folder} is there already; unpack into a new folder")
     limit = min(MAX_BYTES, MAX_RATIO * path.stat().st_size)
     try:
-        with _members(path) as members:
+        with _members(path, folder) as members:
             _write(members, folder, limit)
-    except DatasetError:
+    except ArchiveError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     except Exception as error:  # zipfile and tarfile raise many kinds for damaged files
         shutil.rmtree(folder, ignore_errors=True)
-        raise DatasetError(f"{path}: cannot be unpacked ({error})") from error
+        raise ArchiveError(
+            f"{path}: cannot be unpacked; it is damaged or encrypted, or the disk is full"
+        ) from error
 
 
 def _write(members: Iterator[Member], folder: Path, limit: int) -> None:
     left = limit
     for count, (name, content) in enumerate(members, start=1):
         if count > MAX_FILES:
-            raise DatasetError(f"the archive has more than {MAX_FILES:,} files")
+            raise ArchiveError(f"the archive has more than {MAX_FILES:,} files")
         target = folder.joinpath(*_safe_parts(name))
         target.parent.mkdir(parents=True, exist_ok=True)
         with content, target.open("xb") as file:
             while chunk := content.read(CHUNK):
                 left -= len(chunk)
                 if left < 0:
-                    raise DatasetError(
+                    raise ArchiveError(
                         f"the archive unpacks to more than {limit / 2**20:,.0f} MiB, {MAX_RATIO} "
                         "times its size or 20 GiB: photographs do not; it looks like a zip bomb"
                     )
@@ -65,40 +93,47 @@ def _write(members: Iterator[Member], folder: Path, limit: int) -> None:
 
 
 def _safe_parts(name: str) -> tuple[str, ...]:
-    """The parts of a member's name; raises DatasetError for one that leads elsewhere."""
+    """The parts of a member's name; raises ArchiveError for one that leads elsewhere."""
     path = PurePosixPath(name.replace("\\", "/"))
     bad = path.is_absolute() or ".." in path.parts or not path.parts
     if bad or any(":" in part or "\0" in part for part in path.parts):
-        raise DatasetError(f"the archive names {name!r}, which leads out of its folder")
+        raise ArchiveError(f"the archive names {name!r}, which leads out of its folder")
     if any(len(part.encode()) > MAX_NAME for part in path.parts):
-        raise DatasetError(f"the archive has a name of more than {MAX_NAME} bytes: {name[:40]}…")
+        raise ArchiveError(f"the archive has a name of more than {MAX_NAME} bytes: {name[:40]}…")
     return path.parts
 
 
 @contextmanager
-def _members(path: Path) -> Iterator[Iterator[Member]]:
+def _members(path: Path, folder: Path) -> Iterator[Iterator[Member]]:
     """Names and contents of the plain files in an archive."""
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            yield _of_zip(archive)
+        with zipfile.ZipFile(path) as zipped:
+            yield _of_zip(zipped)
     else:
-        with tarfile.open(path) as archive:
-            yield _of_tar(archive)
+        with tarfile.open(path) as tarred:
+            yield _of_tar(tarred, folder)
 
 
 def _of_zip(archive: zipfile.ZipFile) -> Iterator[Member]:
     for info in archive.infolist():
         if (info.external_attr >> 16) & 0o170000 == 0o120000:
-            raise DatasetError(f"the archive has a link, {info.filename!r}; pack the files instead")
+            raise ArchiveError(f"the archive has a link, {info.filename!r}; pack the files instead")
         if not info.is_dir():
             yield info.filename, archive.open(info)
 
 
-def _of_tar(archive: tarfile.TarFile) -> Iterator[Member]:
+def _of_tar(archive: tarfile.TarFile, folder: Path) -> Iterator[Member]:
     for info in archive:
         if info.isdir():
             continue
+        try:
+            tarfile.data_filter(info, str(folder))  # Python's own guard, beside ours
+        except tarfile.FilterError as error:
+            raise ArchiveError(
+                f"the archive has {info.name!r}, which leads out of its folder or is a link or "
+                "device; pack files only"
+            ) from error
         content = archive.extractfile(info) if info.isfile() else None
         if content is None:
-            raise DatasetError(f"the archive has a link or device, {info.name!r}; pack files only")
+            raise ArchiveError(f"the archive has a link or device, {info.name!r}; pack files only")
         yield info.name, content

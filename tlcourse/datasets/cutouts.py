@@ -24,7 +24,8 @@ class _OnWhiteSquare(ImageFiles):
         with Image.open(self.files[index]) as file:
             image = on_white(file)
         scale = SIZE / max(image.size)
-        image = image.resize([max(1, round(scale * side)) for side in image.size], Image.BICUBIC)
+        width, height = (max(1, round(scale * side)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
         square = Image.new("RGB", (SIZE, SIZE), "white")
         square.paste(image, ((SIZE - image.width) // 2, (SIZE - image.height) // 2))
         return square

@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, resize
 
 from tlcourse.datasets.images import open_image
 from tlcourse.datasets.splits import SPLITS
 from tlcourse.errors import DatasetError
+from tlcourse.shapes import Labels
 
 THREADS = 4  # PIL lets other threads run while it decodes and resizes
 
@@ -22,12 +26,38 @@ THREADS = 4  # PIL lets other threads run while it decodes and resizes
 class ImageDataset:
     """Images with labels, and which of them are for training, for choices and for the test.
 
-    ``images`` gives a decoded 8-bit grey or RGB image for an index; ``labels`` is int64 (N,);
-    ``size`` is (height, width) in pixels, None where images differ; ``channels`` is 1 or 3;
-    ``splits`` maps train, validation and test to disjoint indices; ``split_note`` says what the
-    split guards against and what not; ``skipped`` has one line a file left out; ``alike`` groups
-    the indices of images that are copies of one picture, as far as was looked for. Raises
-    DatasetError for labels, names and splits that do not fit one another.
+    Attributes
+    ----------
+    images
+        Gives a decoded 8-bit grey or RGB image for an index.
+    labels
+        int64 (N,), counted in ``class_names``.
+    size
+        (height, width) in pixels, None where images differ.
+    channels
+        1 or 3.
+    splits
+        Maps train, validation and test to disjoint indices.
+    split_note
+        What the split guards against, and what not.
+    skipped
+        One line a file left out.
+    alike
+        Groups of indices whose images are copies of one picture, as far as was looked for.
+
+    Raises
+    ------
+    DatasetError
+        For labels, names and splits that do not fit one another.
+
+    Examples
+    --------
+    >>> from tlcourse.datasets import load_dataset
+    >>> digits = load_dataset("digits")
+    >>> len(digits), digits.size, digits.num_classes
+    (1797, (8, 8), 10)
+    >>> digits.counts().loc["7"].tolist()  # train, validation, test, all
+    [107, 27, 45, 179]
     """
 
     name: str
@@ -86,7 +116,7 @@ class ImageDataset:
         return self.splits[split]
 
     def counts(self) -> pd.DataFrame:
-        """Images by class (rows): train, validation, test and all (columns)."""
+        """Images by class (rows) and split (columns: train, validation, test, all)."""
         columns = {
             split: np.bincount(self.labels[self.splits[split]], minlength=self.num_classes)
             for split in SPLITS
@@ -101,31 +131,51 @@ class ImageDataset:
         *,
         resize_size: int | None = None,
         interpolation: str = "bicubic",
-    ) -> tuple[Tensor, Tensor]:
-        """Images of a split, uint8 (n, 3, image_size, image_size); labels, int64 (n,).
+    ) -> tuple[UInt8[Tensor, "n 3 s s"], Labels]:
+        """Images and labels of a split, as torchvision prepares images for evaluation.
 
-        The shorter side is resized to ``resize_size`` pixels (None: to ``image_size``) and the
-        centre is cut out, as torchvision does for evaluation; grey images are repeated three
-        times. The split ``all`` is every image. Raises DatasetError for a ``resize_size`` smaller
-        than ``image_size`` and for an ``interpolation`` that PIL does not name.
+        The shorter side is resized and the centre cut out; grey images are repeated three times.
+
+        Parameters
+        ----------
+        split
+            ``train``, ``validation``, ``test``, or ``all`` images.
+        image_size
+            Side of the images that come out, in pixels.
+        resize_size
+            Pixels to which the shorter side is resized before (None: ``image_size``).
+        interpolation
+            A name of torchvision's ``InterpolationMode``.
+
+        Raises
+        ------
+        DatasetError
+            For an unknown split or interpolation, and for a ``resize_size`` below ``image_size``.
+
+        Examples
+        --------
+        >>> from tlcourse.datasets import load_dataset
+        >>> images, labels = load_dataset("digits").tensors("test", 16)
+        >>> images.shape, labels.shape
+        (torch.Size([450, 3, 16, 16]), torch.Size([450]))
         """
         shorter = resize_size or image_size
         if not 1 <= image_size <= shorter:
             raise DatasetError(
                 f"image_size {image_size} must be positive and at most resize_size {shorter}"
             )
-        names = [method.name.lower() for method in Image.Resampling]
+        names = [mode.value for mode in InterpolationMode]
         if interpolation not in names:
             raise DatasetError(f"no interpolation {interpolation!r}; there are {', '.join(names)}")
-        resample = Image.Resampling[interpolation.upper()]
+        mode = InterpolationMode(interpolation)
 
-        def prepare(index: int) -> np.ndarray:
-            return _resize_and_crop(self.images[index], image_size, shorter, resample)
+        def prepare(index: int) -> Tensor:
+            image = center_crop(resize(self.images[index], [shorter], mode), [image_size])
+            return pil_to_tensor(image.convert("RGB"))
 
         indices = self.indices(split)
         with ThreadPoolExecutor(THREADS) as pool:
-            arrays = list(pool.map(prepare, indices))
-        images = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
+            images = torch.stack(list(pool.map(prepare, indices.tolist())))
         return images, torch.from_numpy(self.labels[indices])
 
 
@@ -141,19 +191,3 @@ class ImageFiles(Sequence[Image.Image]):
 
     def __getitem__(self, index: int) -> Image.Image:  # type: ignore[override]
         return open_image(self.files[index])
-
-
-def _resize_and_crop(
-    image: Image.Image, image_size: int, shorter: int, resample: Image.Resampling
-) -> np.ndarray:
-    """torchvision's Resize and CenterCrop on a PIL image; uint8 (image_size, image_size, 3)."""
-    width, height = image.size
-    # Whole pixels by cutting off, not by rounding, as torchvision computes the longer side.
-    longer = shorter * max(width, height) // min(width, height)
-    resized = (shorter, longer) if width <= height else (longer, shorter)
-    if image.size != resized:
-        image = image.resize(resized, resample)
-    left = round((resized[0] - image_size) / 2)
-    top = round((resized[1] - image_size) / 2)
-    image = image.crop((left, top, left + image_size, top + image_size))
-    return np.asarray(image.convert("RGB"))

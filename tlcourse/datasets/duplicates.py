@@ -29,7 +29,7 @@ class Look:
 
 def look_of(image: Image.Image) -> Look:
     """How an image looks, whatever its size and quality."""
-    colours = np.asarray(image.convert("RGB").resize((GRID, GRID), Image.BOX)).ravel()
+    colours = np.asarray(image.convert("RGB").resize((GRID, GRID), Image.Resampling.BOX)).ravel()
     plain = np.asarray(image.convert("L")).std() < PLAIN
     return Look(int(str(imagehash.phash(image)), 16), colours, 0 if plain else MAX_COLOUR)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tlcourse.datasets import ImageDataset
+from tlcourse.datasets.dataset import ImageDataset, ImageFiles
 from tlcourse.datasets.splits import SPLITS
 
 IMBALANCE = 3  # the largest class to the smallest
@@ -11,7 +11,28 @@ SHOWN = 5
 
 
 def check_images(dataset: ImageDataset, image_size: int) -> list[str]:
-    """One line for each thing to know: files left out, copies, imbalance, few or tiny images."""
+    """One line for each thing to know: files left out, copies, imbalance, few or tiny images.
+
+    Parameters
+    ----------
+    dataset
+        From ``load_folder``.
+    image_size
+        Side in pixels at which the images will be used.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from tlcourse.datasets import load_folder
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for i in range(14):
+    ...         Path(folder, f"class{i % 2}").mkdir(exist_ok=True)
+    ...         Image.new("L", (64, 64), 9 * i).save(Path(folder, f"class{i % 2}", f"{i}.png"))
+    ...     print(*check_images(load_folder(folder), 64))
+    class0 has only 7 images: expect a rough estimate
+    """
     return [
         *_left_out(dataset),
         *_copies(dataset),
@@ -31,7 +52,7 @@ def _left_out(dataset: ImageDataset) -> list[str]:
 def _copies(dataset: ImageDataset) -> list[str]:
     if not dataset.alike:
         return []
-    files = dataset.images.files
+    files = _files(dataset).files
     images = sum(map(len, dataset.alike))
     first = ", ".join(files[i].name for i in dataset.alike[0])
     lines = [
@@ -39,8 +60,8 @@ def _copies(dataset: ImageDataset) -> list[str]:
         f"{len(dataset.alike)}, {images} images in all, such as {first}; where the split is made "
         "here, they are on one side of it"
     ]
-    part = {int(i): name for name in SPLITS for i in dataset.splits[name]}
-    across = [group for group in dataset.alike if len({part[i] for i in group if i in part}) > 1]
+    split = {int(i): name for name in SPLITS for i in dataset.splits[name]}
+    across = [group for group in dataset.alike if len({split[i] for i in group if i in split}) > 1]
     if across:
         names = " and ".join(str(files[i]) for i in across[0][:2])
         lines.append(
@@ -70,10 +91,15 @@ def _class_sizes(dataset: ImageDataset) -> list[str]:
 
 
 def _tiny(dataset: ImageDataset, image_size: int) -> list[str]:
-    tiny = sum(min(size) < image_size / 2 for size in dataset.images.sizes)
+    tiny = sum(min(size) < image_size / 2 for size in _files(dataset).sizes)
     if not tiny:
         return []
     return [
         f"{tiny} of {len(dataset)} images have a side below {image_size // 2} px and are enlarged "
         f"to {image_size} px, which adds no detail"
     ]
+
+
+def _files(dataset: ImageDataset) -> ImageFiles:
+    assert isinstance(dataset.images, ImageFiles), "only images in files can be checked"
+    return dataset.images

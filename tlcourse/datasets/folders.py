@@ -17,7 +17,7 @@ from tlcourse.datasets.images import open_image
 from tlcourse.datasets.splits import SPLITS, Splits, complete_splits
 from tlcourse.errors import DatasetError, ImageError
 
-PART_NAMES = {
+SPLIT_NAMES = {
     "train": "train",
     "training": "train",
     "val": "validation",
@@ -30,11 +30,11 @@ LAYOUT = "expected FOLDER/class name/image files, or the same below FOLDER/train
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A file in a class folder, of a part ("" where the layout has none)."""
+    """A file in a class folder, of a split ("" where the layout has none)."""
 
     file: Path
     label: str
-    part: str
+    split: str
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,36 @@ class _Found(_Candidate):
 
 
 def load_folder(path: Path | str, *, split_seed: int = 0) -> ImageDataset:
-    """The images below ``path``, one folder a class, also with train, val and test folders.
+    """The images of a folder with one subfolder a class, also below train, val and test.
 
     Every file is decoded once, here, so that none can fail during training. What cannot be read
     is left out, listed in ``skipped`` and announced in one warning. Copies of one picture, also
     at another size or quality, stay on one side of the split; where train and test folders hold
     the same file, test keeps it. Hidden files are passed over, linked folders are reported and not
-    entered. Raises DatasetError for a path without at least two classes of readable images, or
-    with a class that has none.
+    entered.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    split_seed
+        Deals the images where the folder has no train, val and test.
+
+    Raises
+    ------
+    DatasetError
+        For a path without at least two classes of readable images, or with a class that has none.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for i in range(14):
+    ...         Path(folder, f"class{i % 2}").mkdir(exist_ok=True)
+    ...         Image.new("L", (64, 64), 9 * i).save(Path(folder, f"class{i % 2}", f"{i}.png"))
+    ...     dataset = load_folder(folder)
+    >>> dataset.class_names, len(dataset)
+    (('class0', 'class1'), 14)
     """
     root = Path(path)
     if not root.is_dir():
@@ -63,8 +85,8 @@ def load_folder(path: Path | str, *, split_seed: int = 0) -> ImageDataset:
         raise DatasetError(f"{root} is {what}; {LAYOUT}")
     class_folders, skipped = _class_folders(root)
     candidates = [
-        _Candidate(file, folder.name, part)
-        for folder, part in class_folders
+        _Candidate(file, folder.name, split)
+        for folder, split in class_folders
         for file in walk(folder)
     ]
     with ThreadPoolExecutor(THREADS) as pool:
@@ -108,23 +130,23 @@ def _groups_of_several(groups: np.ndarray) -> tuple[tuple[int, ...], ...]:
 
 
 def _class_folders(root: Path) -> tuple[list[tuple[Path, str]], list[str]]:
-    """Class folders, each with its part; and a line for whatever lies beside them."""
+    """Class folders, each with its split; and a line for whatever lies beside them."""
     folders, outside = _children(root)
-    parts = [PART_NAMES.get(folder.name.lower(), "") for folder in folders]
+    splits = [SPLIT_NAMES.get(folder.name.lower(), "") for folder in folders]
     # A class may be called train: then it holds images, and its neighbours are classes too.
-    presplit = all(parts) or any(
-        part == "train" and _children(folder)[0]
-        for folder, part in zip(folders, parts, strict=True)
+    presplit = all(splits) or any(
+        split == "train" and _children(folder)[0]
+        for folder, split in zip(folders, splits, strict=True)
     )
     if not presplit:
         return [(folder, "") for folder in folders], outside
     class_folders = []
-    for folder, part in zip(folders, parts, strict=True):
-        if not part:
+    for folder, split in zip(folders, splits, strict=True):
+        if not split:
             outside.append(f"{folder}: is neither train, val nor test, as its neighbours are")
             continue
         inside, loose = _children(folder)
-        class_folders += [(class_folder, part) for class_folder in inside]
+        class_folders += [(class_folder, split) for class_folder in inside]
         outside += loose
     return class_folders, outside
 
@@ -170,7 +192,7 @@ def _check(candidate: _Candidate) -> _Found | str:
     except ImageError as error:
         return str(error)
     look = look_of(image)
-    return _Found(file, candidate.label, candidate.part, sha256, look, image.mode, image.size)
+    return _Found(file, candidate.label, candidate.split, sha256, look, image.mode, image.size)
 
 
 def _without_doubles(found: list[_Found]) -> tuple[list[_Found], list[str]]:
@@ -179,24 +201,24 @@ def _without_doubles(found: list[_Found]) -> tuple[list[_Found], list[str]]:
     Of the very same bytes under two labels, one label must be wrong, and nobody knows which.
     """
     labels: dict[str, set[str]] = {}
-    parts: dict[str, set[str]] = {}
+    splits: dict[str, set[str]] = {}
     for item in found:
         labels.setdefault(item.sha256, set()).add(item.label)
-        parts.setdefault(item.sha256, set()).add(item.part)
+        splits.setdefault(item.sha256, set()).add(item.split)
     kept, lines = [], []
     for item in found:
-        names, last = sorted(labels[item.sha256]), max(parts[item.sha256], key=_order)
+        names, last = sorted(labels[item.sha256]), max(splits[item.sha256], key=_order)
         if len(names) > 1:
             lines.append(f"{item.file}: the same file stands under {' and '.join(names)}")
-        elif item.part != last:
+        elif item.split != last:
             lines.append(f"{item.file}: the same file stands in {last}, too")
         else:
             kept.append(item)
     return kept, lines
 
 
-def _order(part: str) -> int:
-    return SPLITS.index(part) if part else 0
+def _order(split: str) -> int:
+    return SPLITS.index(split) if split else 0
 
 
 def _check_classes(
@@ -212,7 +234,7 @@ def _check_classes(
             f"{root}: no usable image in class {', '.join(lost)}; "
             f"add images or remove the folder{because}"
         )
-    if any(item.part for item in found) and not any(item.part == "train" for item in found):
+    if any(item.split for item in found) and not any(item.split == "train" for item in found):
         raise DatasetError(f"{root} has no usable image in a train folder; {LAYOUT}{because}")
 
 
@@ -223,16 +245,16 @@ def _splits(
     class_names: Sequence[str],
     seed: int,
 ) -> tuple[Splits, str]:
-    parts = np.array([item.part or "train" for item in found])
-    given = {part: np.flatnonzero(parts == part) for part in SPLITS if part in parts}
+    named = np.array([item.split or "train" for item in found])
+    given = {split: np.flatnonzero(named == split) for split in SPLITS if split in named}
     splits = complete_splits(given, labels, groups, class_names=class_names, seed=seed)
-    if not any(item.part for item in found):
+    if not any(item.split for item in found):
         return splits, (
             "stratified by class; copies of one picture stay together, also at another size or "
             "quality. Pictures of one object taken twice may be on both sides."
         )
     carved = {"test": "a quarter of train", "validation": "a fifth of train"}
-    notes = [f"{part} is {share}" for part, share in carved.items() if part not in given]
+    notes = [f"{split} is {share}" for split, share in carved.items() if split not in given]
     return splits, "; ".join(["as the folders are named", *notes]) + (
         ". Copies of one file are on one side only; "
         "pictures of one object taken twice may be on both."

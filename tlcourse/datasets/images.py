@@ -17,10 +17,21 @@ def open_image(path: Path) -> Image.Image:
     """The decoded image, 8-bit grey (``L``) or colour (``RGB``), upright.
 
     Transparency is composited on white, 16-bit grey is scaled by 1/257, EXIF orientation is
-    applied, and an animation gives its first frame. Raises ImageError for an empty, truncated or
-    non-image file, for one above 50 megapixels (read off its header, before anything is decoded),
-    for a side below 8 px or 50 times the other, for drawings (EPS, WMF), which other programs
-    would have to draw, and for numbers without a known range (32-bit integers and floats).
+    applied, and an animation gives its first frame.
+
+    Raises
+    ------
+    ImageError
+        For an empty, truncated or non-image file, for one above 50 megapixels (read off its header,
+        before anything is decoded), for a side below 8 px or 50 times the other, for drawings (EPS,
+        WMF), which other programs would have to draw, and for numbers without a known range (32-bit
+        integers and floats).
+
+    Examples
+    --------
+    >>> open_image(Path("nowhere.png"))
+    Traceback (most recent call last):
+    tlcourse.errors.ImageError: nowhere.png: is gone; was it moved while the folder was read?
     """
     path = Path(path)
     try:
@@ -31,12 +42,15 @@ def open_image(path: Path) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(path)
         with image:
-            if image.format in ("EPS", "WMF"):  # PIL would start Ghostscript on an unknown file
+            # PIL would start Ghostscript on an unknown file.
+            if image.format in ("EPS", "WMF"):
                 raise ImageError(f"{path}: {image.format} is a drawing; save it as PNG or JPEG")
             _check_size(path, image)
             return _to_8_bit(path, ImageOps.exif_transpose(image))
     except FileNotFoundError as error:
         raise ImageError(f"{path}: is gone; was it moved while the folder was read?") from error
+    except PermissionError as error:
+        raise ImageError(f"{path}: may not be read; who owns it?") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: not an image that can be read") from error
     except Image.DecompressionBombError as error:
@@ -44,7 +58,7 @@ def open_image(path: Path) -> Image.Image:
     except ImageError:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more
-        raise ImageError(f"{path}: damaged or truncated ({error})") from error
+        raise ImageError(f"{path}: damaged or truncated") from error
 
 
 def on_white(image: Image.Image) -> Image.Image:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
 from tlcourse.datasets.cutouts import load_cutouts
+from tlcourse.datasets.dataset import ImageFiles
 from tlcourse.errors import DatasetError
+from tlcourse.shapes import Labels
 
 BLOTCHES = 5  # a background is that many by that many random colours, blended
 MIN_ALPHA = 128  # a pixel belongs to the object from there on
@@ -18,19 +21,27 @@ MIN_ALPHA = 128  # a pixel belongs to the object from there on
 
 @dataclass(frozen=True)
 class Scenes:
-    """``images`` uint8 (N, 3, S, S), and what is known of the one object in each.
+    """Images, and what is known of the one object in each.
 
-    ``masks`` is bool (N, S, S), True on the object; ``boxes`` int64 (N, 4) has left, top, right
-    and bottom in pixels, the last two not included; ``labels`` int64 (N,) counts ``class_names``.
+    Attributes
+    ----------
+    images
+        uint8 (N, 3, S, S).
+    masks
+        bool (N, S, S), True on the object.
+    boxes
+        int64 (N, 4): left, top, right and bottom in pixels, the last two not included.
+    labels
+        int64 (N,), counted in ``class_names``.
     """
 
-    images: Tensor
-    masks: Tensor
-    boxes: Tensor
-    labels: Tensor
+    images: UInt8[Tensor, "n 3 s s"]
+    masks: Bool[Tensor, "n s s"]
+    boxes: Int64[Tensor, "n 4"]
+    labels: Labels
     class_names: tuple[str, ...]
 
-    def cells(self, grid: int) -> Tensor:
+    def cells(self, grid: int) -> Labels:
         """Where the middle of each object lies in a ``grid`` × ``grid`` division, int64 (N,).
 
         Cells are numbered as one reads: 0 is the left one on top.
@@ -50,17 +61,38 @@ def make_scenes(
     split_seed: int = 0,
     background: Callable[[np.random.Generator, int], Image.Image] | None = None,
 ) -> Scenes:
-    """``count`` scenes with cutouts of one split, at places drawn evenly from ``seed``.
+    """Cutouts of one split on made-up backgrounds, at places drawn evenly from ``seed``.
 
-    ``image_size`` is the side of a scene, ``object_size`` the longer side of its object, in pixels;
-    ``background`` draws what is behind it (None: ``muted``).
-    Raises DatasetError for an unknown split and for an object larger than its scene.
+    Parameters
+    ----------
+    split
+        ``train``, ``validation`` or ``test`` of the cutouts, as ``split_seed`` deals them.
+    count
+        Number of scenes.
+    image_size
+        Side of a scene in pixels.
+    object_size
+        Longer side of its object in pixels.
+    background
+        Draws what is behind it, from a generator and a size (None: ``muted``).
+
+    Raises
+    ------
+    DatasetError
+        For an unknown split and for an object larger than its scene.
+
+    Examples
+    --------
+    >>> scenes = make_scenes("train", 5, image_size=64, object_size=24, seed=0)
+    >>> scenes.images.shape, scenes.masks.any(dim=(1, 2)).all().item()
+    (torch.Size([5, 3, 64, 64]), True)
     """
     if not 1 <= object_size <= image_size:
         raise DatasetError(
             f"object_size {object_size} must be positive and at most image_size {image_size}"
         )
     cutouts = load_cutouts(split_seed)
+    assert isinstance(cutouts.images, ImageFiles)
     generator = np.random.default_rng(seed)
     chosen = generator.choice(cutouts.indices(split), count)
     objects = {i: _object(cutouts.images.files[i], object_size) for i in np.unique(chosen)}
@@ -92,17 +124,30 @@ def _object(file: Path, size: int) -> Image.Image:
     visible = image.getchannel("A").point(lambda alpha: 255 * (alpha >= MIN_ALPHA))
     image = image.crop(visible.getbbox())
     scale = size / max(image.size)
-    return image.resize([max(1, round(scale * side)) for side in image.size], Image.BICUBIC)
+    width, height = (max(1, round(scale * side)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def muted(generator: np.random.Generator, size: int) -> Image.Image:
-    """A background of muted random colours that run into each other, ``size`` pixels wide."""
+    """A background of muted random colours that run into each other, ``size`` pixels wide.
+
+    Examples
+    --------
+    >>> muted(np.random.default_rng(0), 64).size
+    (64, 64)
+    """
     colours = generator.integers(60, 200, (BLOTCHES, BLOTCHES, 3), dtype=np.uint8)
-    return Image.fromarray(colours).resize((size, size), Image.BICUBIC)
+    return Image.fromarray(colours).resize((size, size), Image.Resampling.BICUBIC)
 
 
 def checks(generator: np.random.Generator, size: int) -> Image.Image:
-    """A background of two random colours in squares, with edges that no muted one has."""
+    """A background of two random colours in squares, with edges that no muted one has.
+
+    Examples
+    --------
+    >>> len(checks(np.random.default_rng(0), 64).getcolors())
+    2
+    """
     colours = generator.integers(0, 256, (2, 3), dtype=np.uint8)
     squares = np.indices((2 * BLOTCHES, 2 * BLOTCHES)).sum(axis=0) % 2
-    return Image.fromarray(colours[squares]).resize((size, size), Image.NEAREST)
+    return Image.fromarray(colours[squares]).resize((size, size), Image.Resampling.NEAREST)

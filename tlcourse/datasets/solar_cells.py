@@ -51,7 +51,7 @@ def load_solar_cells(split_seed: int, *, by_module: bool) -> ImageDataset:
             "the cells of one module stay together: they look more alike, and more often share "
             "their label, than cells of two modules. The package does not name the modules; they "
             "are inferred from the order of its files, so borders may be off by a few cells. "
-            "Class shares differ between the parts, because whole modules do."
+            "Class shares differ between the splits, because whole modules do."
             if by_module
             else "dealt at random within the classes, three quarters to one as in the published "
             "experiments: cells of one module, which look more alike and more often share their "

@@ -1,4 +1,4 @@
-"""Train, validation and test parts that keep class shares and never tear a group apart."""
+"""Train, validation and test splits that keep class shares and never tear a group apart."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ Splits = dict[str, np.ndarray]
 SPLITS = ("train", "validation", "test")
 TEST_FOLDS = 4  # one fold in four is tested on: 25 %
 VALIDATION_FOLDS = 5  # of the rest one in five is for choices: 15 % of all; 60 % is trained on
-# The fewest images of a class from which each missing part still gets one.
+# The fewest images of a class from which each missing split still gets one.
 MIN_PER_CLASS = {("test",): 4, ("validation",): 5, ("test", "validation"): 7, (): 0}
 
 
@@ -39,25 +39,25 @@ def complete_splits(
     class_names: Sequence[str],
     seed: int,
 ) -> Splits:
-    """The given parts, the missing ones carved out of train: test a quarter, validation a fifth.
+    """The given splits, the missing carved out of train: test a quarter, validation a fifth.
 
     Raises DatasetError when a class is too small for that, or missing in train or test.
     """
     splits = dict(given)
-    missing = tuple(part for part in ("test", "validation") if part not in splits)
+    missing = tuple(split for split in ("test", "validation") if split not in splits)
     _check_counts(splits["train"], labels, groups, class_names, MIN_PER_CLASS[missing])
-    for part in missing:
-        folds = TEST_FOLDS if part == "test" else VALIDATION_FOLDS
-        splits["train"], splits[part] = _one_fold(labels, groups, splits["train"], folds, seed)
-    for part in ("train", "test"):
-        absent = [n for i, n in enumerate(class_names) if i not in labels[splits[part]]]
+    for split in missing:
+        folds = TEST_FOLDS if split == "test" else VALIDATION_FOLDS
+        splits["train"], splits[split] = _one_fold(labels, groups, splits["train"], folds, seed)
+    for split in ("train", "test"):
+        absent = [n for i, n in enumerate(class_names) if i not in labels[splits[split]]]
         if absent:
             raise DatasetError(
-                f"no image of {', '.join(absent)} is in {part}; every class must be in train and "
+                f"no image of {', '.join(absent)} is in {split}; every class must be in train and "
                 "in test: add images, or try another split_seed where copies or groups stay "
                 "together"
             )
-    return {part: splits[part] for part in SPLITS}
+    return {split: splits[split] for split in SPLITS}
 
 
 def _check_counts(
@@ -83,9 +83,9 @@ def _one_fold(
 ) -> tuple[np.ndarray, np.ndarray]:
     # Without groups the plain splitter deals the same shares, many times faster.
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
-    parts = splitter(folds, shuffle=True, random_state=seed).split(
+    dealt = splitter(folds, shuffle=True, random_state=seed).split(
         indices, labels[indices], None if groups is None else groups[indices]
     )
     # scikit-learn deals the most uneven groups to the first folds, so the seed picks the fold too.
-    rest, held_out = list(parts)[seed % folds]
+    rest, held_out = list(dealt)[seed % folds]
     return indices[rest], indices[held_out]

@@ -8,8 +8,18 @@ from tlcourse.errors import DatasetError
 def few(labels: np.ndarray, per_class: int, *, seed: int) -> np.ndarray:
     """Indices of ``per_class`` images of each class, drawn from ``seed``; int64, sorted.
 
-    A larger draw from the same seed contains the smaller one. Raises DatasetError when a class
-    has fewer images.
+    A larger draw from the same seed contains the smaller one.
+
+    Raises
+    ------
+    DatasetError
+        When a class has fewer images.
+
+    Examples
+    --------
+    >>> labels = np.array([0, 0, 0, 1, 1, 1])
+    >>> labels[few(labels, 2, seed=0)]
+    array([0, 0, 1, 1])
     """
     generator = np.random.default_rng(seed)
     chosen = []

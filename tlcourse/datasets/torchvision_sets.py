@@ -13,15 +13,15 @@ from torchvision import datasets as tv
 from tlcourse.datasets.dataset import ImageDataset
 from tlcourse.datasets.splits import Splits, complete_splits
 from tlcourse.errors import DatasetError
-from tlcourse.runtime import DATA_DIR
+from tlcourse.runtime import DOWNLOADS_DIR
 
 
 @dataclass(frozen=True)
 class _Source:
-    """How torchvision makes a set, its official parts, and what to know before a download."""
+    """How torchvision makes a set, its official splits, and what to know before a download."""
 
     make: Callable[..., Any]
-    parts: dict[str, dict[str, Any]]  # our split → torchvision's arguments
+    splits: dict[str, dict[str, Any]]  # our split → torchvision's arguments
     megabytes: int
     licence: str
     citation: str
@@ -81,48 +81,48 @@ _PCAM_CLASSES = ("no tumour", "tumour")
 class _Joined(Sequence[Image.Image]):
     """The images of several torchvision sets, one after another."""
 
-    def __init__(self, parts: Sequence[Any]) -> None:
-        self.parts = parts
-        self.ends = np.cumsum([len(part) for part in parts])
+    def __init__(self, sets: Sequence[Any]) -> None:
+        self.sets = sets
+        self.ends = np.cumsum([len(one) for one in sets])
 
     def __len__(self) -> int:
         return int(self.ends[-1])
 
     def __getitem__(self, index: int) -> Image.Image:  # type: ignore[override]
         index = range(len(self))[index]  # counts negative ones from the end, refuses those outside
-        part = int(np.searchsorted(self.ends, index, side="right"))
-        start = self.ends[part - 1] if part else 0
-        image = self.parts[part][index - start][0]
+        which = int(np.searchsorted(self.ends, index, side="right"))
+        start = self.ends[which - 1] if which else 0
+        image = self.sets[which][index - start][0]
         return image if image.mode == "L" else image.convert("RGB")
 
 
 def load_torchvision(name: str, split_seed: int, root: Path | None, download: bool) -> ImageDataset:
-    """A torchvision set with its official parts; those it lacks are carved out of train.
+    """A torchvision set with its official splits; those it lacks are carved out of train.
 
     Raises DatasetError that names size, licence and the way to get it when it is not there.
     """
     if name == "pcam" and find_spec("h5py") is None:
         raise DatasetError("pcam is kept in HDF5 files; to read them run: pip install h5py")
     source = SOURCES[name]
-    folder = root or DATA_DIR / "downloads"
+    folder = root or DOWNLOADS_DIR
     try:
-        parts = {
-            part: source.make(str(folder), download=download, **arguments)
-            for part, arguments in source.parts.items()
+        sets = {
+            split: source.make(str(folder), download=download, **arguments)
+            for split, arguments in source.splits.items()
         }
     except (RuntimeError, OSError) as error:
         if download:
-            raise DatasetError(f"{name} could not be downloaded to {folder}: {error}") from error
+            raise DatasetError(f"{name} could not be downloaded to {folder}") from error
         raise DatasetError(
-            f"{name} is not complete in {folder} ({error}). It takes about {source.megabytes} MB, "
+            f"{name} is not complete in {folder}. It takes about {source.megabytes} MB, "
             f"licence: {source.licence}; load_dataset({name!r}, download=True) fetches it"
         ) from error
-    labels = np.concatenate([_labels(part) for part in parts.values()])
-    names = _PCAM_CLASSES if name == "pcam" else tuple(parts["train"].classes)
-    splits, note = _splits(parts, labels, names, split_seed)
+    labels = np.concatenate([_labels(one) for one in sets.values()])
+    names = _PCAM_CLASSES if name == "pcam" else tuple(sets["train"].classes)
+    splits, note = _splits(sets, labels, names, split_seed)
     return ImageDataset(
         name=name,
-        images=_Joined(list(parts.values())),
+        images=_Joined(list(sets.values())),
         labels=labels,
         class_names=names,
         size=source.size,
@@ -134,22 +134,22 @@ def load_torchvision(name: str, split_seed: int, root: Path | None, download: bo
     )
 
 
-def _labels(part: Any) -> np.ndarray:
+def _labels(one: Any) -> np.ndarray:
     """Labels from where torchvision keeps them, without decoding an image."""
-    if isinstance(part, tv.PCAM):  # in a file of their own, which only its __getitem__ opens
-        file = part._base_folder / part._FILES[part._split]["targets"][0]
-        with part.h5py.File(file) as targets:
+    if isinstance(one, tv.PCAM):  # in a file of their own, which only its __getitem__ opens
+        file = one._base_folder / one._FILES[one._split]["targets"][0]
+        with one.h5py.File(file) as targets:
             return targets["y"][:, 0, 0, 0].astype(np.int64)
-    labels = part.targets if hasattr(part, "targets") else part._labels
+    labels = one.targets if hasattr(one, "targets") else one._labels
     return np.asarray(labels, dtype=np.int64)
 
 
 def _splits(
-    parts: dict[str, Any], labels: np.ndarray, class_names: Sequence[str], seed: int
+    sets: dict[str, Any], labels: np.ndarray, class_names: Sequence[str], seed: int
 ) -> tuple[Splits, str]:
-    ends = np.cumsum([len(part) for part in parts.values()])
-    given = dict(zip(parts, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
-    notes = ["torchvision's official parts" if "test" in given else "no official parts"]
+    ends = np.cumsum([len(one) for one in sets.values()])
+    given = dict(zip(sets, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
+    notes = ["torchvision's official splits" if "test" in given else "no official splits"]
     if "test" not in given:
         notes.append("test is a quarter of all, stratified")
     if "validation" not in given:
