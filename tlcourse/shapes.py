@@ -9,3 +9,4 @@ Features = Float[Tensor, "n d"]
 Logits = Float[Tensor, "n k"]
 Maps = Float[Tensor, "n h w"]
 Data = tuple[Shaped[Tensor, "n ..."], Int64[Tensor, " n"]]  # inputs (images or features), labels
+OtherData = tuple[Shaped[Tensor, "m ..."], Int64[Tensor, " m"]]  # beside Data, of another length

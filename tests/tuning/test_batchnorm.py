@@ -165,6 +165,7 @@ def test_without_shift_the_distance_is_nothing():
     assert row["std_ratio"] == pytest.approx(1, abs=1e-2)  # n − 1 in torch's running variance
 
 
+@pytest.mark.unchecked
 def test_mistakes_are_named():
     model, _ = LAYERS["2d"]()
     with pytest.raises(ValueError, match="no policy 'froze'; policies are train, affine_frozen"):

@@ -191,6 +191,14 @@ def test_mistakes_are_named():
         freeze(backbone, layers=nn.LayerNorm)
     with pytest.raises(ValueError, match="one of up_to, only and except_"):
         freeze(backbone, up_to="stage1", only="stage2")
+    with pytest.raises(TypeError, match="no keyword 'upto'; .* up_to, only, .*did you mean up_to"):
+        freeze(backbone, upto="stage1")
+    with pytest.raises(TypeError, match="no keyword 'layer'; .*did you mean layers"):
+        unfreeze(backbone, layer=nn.Conv2d)
+    with pytest.raises(TypeError, match="no keyword 'layers'; .* by up_to, only, except_$"):
+        select(backbone, layers=nn.Conv2d)
+    with pytest.raises(ValueError, match="by layers or by parameters, not by both"):
+        freeze(backbone, layers=nn.Conv2d, parameters="*.bias")
     assert all(p.requires_grad for p in backbone.parameters()), "an error changes nothing"
     with pytest.raises(ValueError, match="expected torch.bool of shape"):
         freeze_elements(backbone, {"head.bias": torch.ones(2, dtype=torch.bool)})

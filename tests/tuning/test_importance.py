@@ -44,5 +44,5 @@ def test_the_most_important_share_of_all_together():
     masks = most_important(magnitude(model), share=0.5)
     assert masks["weight"].tolist() == [[False, True], [False, False]]
     assert masks["bias"].tolist() == [True, True]
-    with pytest.raises(ValueError, match="share is 1"):
-        most_important(magnitude(model), share=1)
+    with pytest.raises(ValueError, match="share is 1.0"):
+        most_important(magnitude(model), share=1.0)

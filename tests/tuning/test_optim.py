@@ -44,7 +44,7 @@ def test_lars_makes_the_relative_step_the_same_for_every_layer():
     network = nn.Sequential(nn.Linear(5, 7), nn.Linear(7, 7), nn.Linear(7, 3))
     with torch.no_grad():
         network[1].weight *= 100
-    optimizer = LARS(network.parameters(), lr=3.0, momentum=0, trust_coefficient=0.01)
+    optimizer = LARS(network.parameters(), lr=3.0, momentum=0.0, trust_coefficient=0.01)
     before = [layer.weight.clone() for layer in network]
     network(torch.randn(4, 5)).square().mean().backward()
     optimizer.step()
@@ -56,8 +56,8 @@ def test_lars_leaves_alone_what_has_no_gradient_and_rejects_negative_settings():
     layer = nn.Linear(2, 2)
     LARS(layer.parameters(), lr=1.0).step()
     assert not LARS(layer.parameters(), lr=1.0).state
-    with pytest.raises(ValueError, match="trust_coefficient is -1"):
-        LARS(layer.parameters(), lr=1.0, trust_coefficient=-1)
+    with pytest.raises(ValueError, match="trust_coefficient is -1.0"):
+        LARS(layer.parameters(), lr=1.0, trust_coefficient=-1.0)
 
 
 def curve(schedule, steps: int) -> list[float]:

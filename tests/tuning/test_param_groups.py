@@ -96,10 +96,10 @@ def test_class_tokens_and_positions_do_not_decay():
 
 def test_mistakes_are_named(backbone):
     def groups(**factors: float) -> object:
-        return param_groups(backbone, lr=0.1, weight_decay=0, factors=factors)
+        return param_groups(backbone, lr=0.1, weight_decay=0.0, factors=factors)
 
     with pytest.raises(ValueError, match="no block 'stage9'"):
-        groups(stage9=1)
+        groups(stage9=1.0)
     with pytest.raises(ValueError, match="neck has no trainable parameter, so it has no rate"):
         groups(**{**geometric(backbone), "neck": 1.0})
     with pytest.raises(ValueError, match="conv1.weight and .* more parameters .* have no factor"):
@@ -107,12 +107,12 @@ def test_mistakes_are_named(backbone):
     with pytest.raises(ValueError, match="stage1.0 is part of stage1"):
         groups(**geometric(backbone), **{"stage1.0": 1.0})
     with pytest.raises(ValueError, match="must be positive: .* frozen"):
-        groups(**{**geometric(backbone), "stem": 0})
+        groups(**{**geometric(backbone), "stem": 0.0})
     freeze(backbone, up_to="stage2")
     with pytest.raises(ValueError, match="stage2 has no trainable parameter, so it has no rate"):
         groups(**{**geometric(backbone), "stage2": 0.1})
-    with pytest.raises(ValueError, match="lr 0 must be positive"):
-        param_groups(backbone, lr=0, weight_decay=0)
+    with pytest.raises(ValueError, match="lr 0.0 must be positive"):
+        param_groups(backbone, lr=0.0, weight_decay=0.0)
     backbone.requires_grad_(False)
     with pytest.raises(ValueError, match="no parameter is trainable"):
-        param_groups(backbone, lr=0.1, weight_decay=0)
+        param_groups(backbone, lr=0.1, weight_decay=0.0)

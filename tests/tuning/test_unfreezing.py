@@ -85,7 +85,7 @@ def interrupt_after(patch: pytest.MonkeyPatch, epochs: int) -> None:
 def test_what_a_policy_froze_stays_frozen():
     backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
     set_policy(backbone, "frozen")
-    unfreezing = GradualUnfreezing(backbone, {"stage3": 1}, lr=0.1, weight_decay=0)
+    unfreezing = GradualUnfreezing(backbone, {"stage3": 1}, lr=0.1, weight_decay=0.0)
     optimizer = torch.optim.SGD(backbone.head.parameters(), lr=0.1)
     unfreezing.start_epoch(1, optimizer)
     assert set(policies(backbone).values()) == {"frozen"}

@@ -1,6 +1,7 @@
 """Which part of a network: stages and blocks by name, one vocabulary for all that takes a part."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypedDict, Unpack
 
 from torch import nn
 
@@ -9,6 +10,14 @@ from tlcourse.networks.backbones import Backbone
 from tlcourse.suggestions import did_you_mean
 
 Names = str | Sequence[str]
+
+
+class Part(TypedDict, total=False):
+    """Stages and blocks, chosen in one of three ways; see ``select``."""
+
+    up_to: str | None
+    only: Names | None
+    except_: Names | None
 
 
 def block_names(backbone: Backbone) -> list[str]:
@@ -24,37 +33,61 @@ def block_names(backbone: Backbone) -> list[str]:
     return names
 
 
-def select(
-    backbone: Backbone,
-    *,
-    up_to: str | None = None,
-    only: Names | None = None,
-    except_: Names | None = None,
-) -> list[str]:
+def select(backbone: Backbone, **part: Unpack[Part]) -> list[str]:
     """Names of the chosen stages and blocks, in order; a stage chosen whole is named as one.
 
-    ``up_to`` chooses from the first to that one, it included, ``only`` those named, ``except_`` all
-    but those; each takes stages and blocks. Without any, everything is chosen. Raises
-    BackboneError for an unknown name, ValueError for two ways to choose at once.
+    Parameters
+    ----------
+    backbone : Backbone
+    **part
+        ``up_to`` chooses from the first to that one, it included, ``only`` those named, ``except_``
+        all but those; each takes stages and blocks. Without any, everything is chosen.
+
+    Raises
+    ------
+    BackboneError
+        For an unknown name.
+    ValueError
+        For two ways to choose at once.
+
+    Examples
+    --------
+    >>> from tlcourse.networks.backbones import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    >>> select(backbone, up_to="stage2.0")
+    ['stem', 'stage1', 'stage2.0']
     """
-    given = [what for what in (up_to, only, except_) if what is not None]
+    check_choices(part, Part)
+    given = {way: names for way, names in part.items() if names is not None}
     if len(given) > 1:
         raise ValueError("choose by one of up_to, only and except_, not by several at once")
     blocks = block_names(backbone)
-    named = {block for name in _listed(*given) for block in _within(backbone, blocks, name)}
-    if up_to is not None:
+    listed = _listed(part.get("up_to"), part.get("only"), part.get("except_"))
+    named = {block for name in listed for block in _within(backbone, blocks, name)}
+    if "up_to" in given:
         last = max(blocks.index(block) for block in named)
         chosen = set(blocks[: last + 1])
-    elif except_ is not None:
-        chosen = set(blocks) - named
+    elif "only" in given:
+        chosen = named
     else:
-        chosen = named if only is not None else set(blocks)
+        chosen = set(blocks) - named
     selected: list[str] = []
     for stage in backbone.stage_names:
         of_stage = _within(backbone, blocks, stage)
         whole = chosen.issuperset(of_stage)
         selected += [stage] if whole else [block for block in of_stage if block in chosen]
     return selected
+
+
+def check_choices(given: Iterable[str], choices: type) -> None:
+    """TypeError for a keyword that a TypedDict such as ``Part`` does not have."""
+    known = list(choices.__annotations__)
+    for keyword in given:
+        if keyword not in known:
+            raise TypeError(
+                f"no keyword {keyword!r}; a part is chosen by {', '.join(known)}"
+                f"{did_you_mean(keyword, known)}"
+            )
 
 
 def _within(backbone: Backbone, blocks: Sequence[str], name: str) -> list[str]:
@@ -80,5 +113,6 @@ def _blocks(module: nn.Module, name: str) -> list[str]:
     return [name]
 
 
-def _listed(names: Names | None = None) -> list[str]:
-    return [] if names is None else [names] if isinstance(names, str) else list(names)
+def _listed(*choices: Names | None) -> list[str]:
+    lists = [[names] if isinstance(names, str) else names or () for names in choices]
+    return [name for names in lists for name in names]

@@ -20,7 +20,7 @@ to adapt or to drift, in any mode and for any batch size; their γ and β freeze
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, get_args
+from typing import Literal, Unpack, get_args
 
 import pandas as pd
 import torch
@@ -29,20 +29,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlcourse.modes import evaluating, follow_mode, stay_in_eval, stays_in_eval
 from tlcourse.networks.backbones import Backbone
-from tlcourse.networks.selection import Names, select
+from tlcourse.networks.selection import Part, select
 from tlcourse.runtime import device
 
 Policy = Literal["train", "affine_frozen", "statistics_only", "frozen"]
 
 
-def set_policy(
-    model: nn.Module,
-    policy: Policy,
-    *,
-    up_to: str | None = None,
-    only: Names | None = None,
-    except_: Names | None = None,
-) -> None:
+def set_policy(model: nn.Module, policy: Policy, **part: Unpack[Part]) -> None:
     """Give BatchNorm layers (1d, 2d, 3d, synchronised) a policy, whatever they had before.
 
     All layers of a model, or those in the chosen stages and blocks of a backbone (see ``select``).
@@ -53,10 +46,10 @@ def set_policy(
     if policy not in get_args(Policy):
         raise ValueError(f"no policy {policy!r}; policies are {', '.join(get_args(Policy))}")
     layers = batchnorm_layers(model)
-    if (up_to, only, except_) != (None, None, None):
+    if any(choice is not None for choice in part.values()):
         if not isinstance(model, Backbone):
             raise ValueError("up_to, only and except_ need a Backbone, which has named stages")
-        chosen = select(model, up_to=up_to, only=only, except_=except_)
+        chosen = select(model, **part)
         layers = {
             k: v for k, v in layers.items() if any(f"{k}.".startswith(f"{c}.") for c in chosen)
         }

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 import torch
@@ -15,7 +15,10 @@ from tlcourse.hashing import hash_tensors
 from tlcourse.runtime import device
 from tlcourse.tuning.data_parallel import is_first
 
+Row = dict[str, int | float]  # of the history: one epoch
 
+
+@runtime_checkable
 class Thawing(Protocol):
     """What lets parts of a network join a running training; see ``GradualUnfreezing``."""
 
@@ -75,7 +78,7 @@ class Run:
         self.scheduler = scheduler
         self.checkpoint = checkpoint
         self.scaler = torch.amp.GradScaler(enabled=device().type == "cuda")
-        self.history: list[dict[str, float]] = []
+        self.history: list[Row] = []
         self.best_epoch = -1
         self.best_weights: dict[str, Tensor] = {}
         state = checkpoint and checkpoint.load()
@@ -85,7 +88,7 @@ class Run:
     def epochs_since_best(self) -> int:
         return len(self.history) - 1 - self.best_epoch
 
-    def finish_epoch(self, row: dict[str, float]) -> None:
+    def finish_epoch(self, row: Row) -> None:
         """Add the row to the history, keep the weights if they are the best, and save all."""
         self.history.append(row)
         if self.best_epoch < 0 or _is_better(row, self.history[self.best_epoch]):
@@ -126,7 +129,7 @@ class Run:
         }
 
 
-def _is_better(row: dict[str, float], best: dict[str, float]) -> bool:
+def _is_better(row: Row, best: Row) -> bool:
     if "validation_loss" not in row:
         return True
     new, old = ((r["validation_accuracy"], -r["validation_loss"]) for r in (row, best))

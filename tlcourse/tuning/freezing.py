@@ -6,6 +6,7 @@ mode: the statistics of its BatchNorm stand still and its dropout does nothing.
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
@@ -13,21 +14,20 @@ from torch.nn.utils import parametrize
 
 from tlcourse.modes import follow_mode, stay_in_eval
 from tlcourse.networks.backbones import Backbone
-from tlcourse.networks.selection import Names, select
+from tlcourse.networks.selection import Part, check_choices, select
 from tlcourse.suggestions import did_you_mean
 
 LayerTypes = type[nn.Module] | tuple[type[nn.Module], ...]
 
 
-def freeze(
-    backbone: Backbone,
-    *,
-    up_to: str | None = None,
-    only: Names | None = None,
-    except_: Names | None = None,
-    layers: LayerTypes | None = None,
-    parameters: str | None = None,
-) -> None:
+class Choice(Part, total=False):
+    """A part, narrowed to layers of a type or to parameters by name; see ``freeze``."""
+
+    layers: LayerTypes | None
+    parameters: str | None
+
+
+def freeze(backbone: Backbone, **part: Unpack[Choice]) -> None:
     """Freeze a part of a network, in addition to what is frozen already.
 
     ``up_to``, ``only`` and ``except_`` name stages or blocks (see ``select``); ``layers`` narrows
@@ -35,9 +35,9 @@ def freeze(
     ``*.bias``. Without any, the whole pretrained model is frozen: everything but the head. Raises
     ValueError when nothing matches and when nothing would be left to train.
     """
-    if all(choice is None for choice in (up_to, only, except_, layers, parameters)):
-        except_ = "head"
-    modules, chosen = _resolve(backbone, up_to, only, except_, layers, parameters)
+    if all(choice is None for choice in part.values()):
+        part = {"except_": "head"}
+    modules, chosen = _resolve(backbone, **part)
     frozen = {id(parameter) for parameter in chosen}
     if all(id(p) in frozen for p in backbone.parameters() if p.requires_grad):
         raise ValueError(
@@ -52,20 +52,12 @@ def freeze(
         parameter.grad = None
 
 
-def unfreeze(
-    backbone: Backbone,
-    *,
-    up_to: str | None = None,
-    only: Names | None = None,
-    except_: Names | None = None,
-    layers: LayerTypes | None = None,
-    parameters: str | None = None,
-) -> None:
+def unfreeze(backbone: Backbone, **part: Unpack[Choice]) -> None:
     """Let a part of a network train again, chosen as by ``freeze``; without any choice all of it.
 
     An optimiser that was made before does not know these parameters: see ``unfreezing.extend``.
     """
-    modules, chosen = _resolve(backbone, up_to, only, except_, layers, parameters)
+    modules, chosen = _resolve(backbone, **part)
     for module in modules:
         follow_mode(module, backbone.training)
     for parameter in chosen:
@@ -101,6 +93,9 @@ def freeze_elements(backbone: Backbone, masks: Mapping[str, Tensor]) -> None:
 class _Held(nn.Module):
     """``values`` where the mask is True, the parameter where it is not."""
 
+    mask: Tensor
+    values: Tensor
+
     def __init__(self, mask: Tensor, values: Tensor) -> None:
         super().__init__()
         self.register_buffer("mask", mask.to(values.device))
@@ -112,16 +107,16 @@ class _Held(nn.Module):
 
 def _resolve(
     backbone: Backbone,
-    up_to: str | None,
-    only: Names | None,
-    except_: Names | None,
-    layers: LayerTypes | None,
-    parameters: str | None,
+    *,
+    layers: LayerTypes | None = None,
+    parameters: str | None = None,
+    **part: Unpack[Part],
 ) -> tuple[list[nn.Module], list[nn.Parameter]]:
     """The chosen modules, with all inside them, and the chosen parameters."""
+    check_choices(part, Choice)
     if layers is not None and parameters is not None:
         raise ValueError("choose by layers or by parameters, not by both at once")
-    chosen = select(backbone, up_to=up_to, only=only, except_=except_)
+    chosen = select(backbone, **part)
     parts = {name: backbone.get_submodule(name) for name in chosen}
     if parameters is not None:
         named = {f"{s}.{n}": p for s, part in parts.items() for n, p in part.named_parameters()}

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import torch
+from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
@@ -14,8 +15,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from tlcourse.modes import evaluating
 from tlcourse.runtime import device, mixed_precision, progress, seed_everything
-from tlcourse.shapes import Data
-from tlcourse.tuning.checkpoints import Checkpoint, Run, Thawing
+from tlcourse.shapes import Data, Logits, OtherData
+from tlcourse.tuning.checkpoints import Checkpoint, Row, Run, Thawing
 from tlcourse.tuning.data_parallel import distribute, share, total, weight
 from tlcourse.tuning.optim import Schedule, cosine
 
@@ -30,7 +31,7 @@ class Evaluation(NamedTuple):
 def fit(
     model: nn.Module,
     train: Data,
-    validation: Data | None,
+    validation: OtherData | None,
     optimizer: Optimizer,
     *,
     epochs: int,
@@ -122,7 +123,7 @@ def fit(
             unfreezing.start_epoch(epoch, optimizer, scheduler)
         seed_everything(seed + 100_003 * epoch)  # an epoch's numbers depend on nothing before it
         lr = max(group["lr"] for group in optimizer.param_groups)
-        row: dict[str, float] = {"epoch": epoch, "lr": lr}
+        row: Row = {"epoch": epoch, "lr": lr}
         row["train_loss"], row["train_accuracy"] = _train_epoch(
             run, train, passes, num_batches, augment
         )
@@ -180,7 +181,7 @@ def epoch_length(n: int, batch_size: int, steps_per_epoch: float | None) -> tupl
     return passes, -(-passes * n // batch_size)
 
 
-def predict(model: nn.Module, inputs: Tensor, *, batch_size: int = 32) -> Tensor:
+def predict(model: nn.Module, inputs: Shaped[Tensor, "n ..."], *, batch_size: int = 32) -> Logits:
     """Logits (N, C) on the CPU, in eval mode; the model's mode is put back."""
     model.to(device())
     with evaluating(model), torch.inference_mode(), mixed_precision():
@@ -197,7 +198,7 @@ def evaluate(model: nn.Module, data: Data) -> Evaluation:
 
 
 def _check_data(
-    model: nn.Module, train: Data, validation: Data | None, augment: nn.Module | None
+    model: nn.Module, train: Data, validation: OtherData | None, augment: nn.Module | None
 ) -> None:
     """Find what would fail in the middle of training before it starts."""
     splits = {"train": train} if validation is None else {"train": train, "validation": validation}
