@@ -1,110 +1,170 @@
 """The commands for your own images (advise, fit, predict, explain, export) and for sweeps."""
 
 import argparse
+import inspect
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+
+class Command(argparse.ArgumentParser):
+    """A subcommand that declares its arguments when it is called, not before.
+
+    Their types and defaults are those of functions whose import takes seconds.
+    """
+
+    declare: Callable[["Command"], None] | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's, once the arguments are declared."""
+        if self.declare is not None:
+            self.declare(self)
+        return super().parse_known_args(args, namespace)
+
+    def add_option(self, flag: str, function: Callable[..., Any], name: str, text: str) -> None:
+        """An option for an argument of ``function``, with its type and default."""
+        default = inspect.signature(function).parameters[name].default
+        hint = get_type_hints(function)[name]
+        if get_origin(hint) is Literal:
+            accepted: dict[str, Any] = {"choices": get_args(hint)}
+        else:  # int, or the int of int | None
+            accepted = {"type": next(t for t in (*get_args(hint), hint) if t is not NoneType)}
+        told = text if default is None else f"{text} (default: {default})"
+        self.add_argument(flag, default=default, help=told, **accepted)
 
 
 def add_commands(commands: Any) -> None:
-    """Add the subcommands to those of ``tlcourse``."""
-    # An option that is not given stays away, so that the function's own default holds.
-    sparse = {"argument_default": argparse.SUPPRESS}
-    advise = commands.add_parser(
-        "advise", help="which strategy fits your images, and why", **sparse
-    )
-    advise.set_defaults(run=_advise)
-    fit = commands.add_parser(
-        "fit", help="train, test, explain and export a model on your images", **sparse
-    )
-    fit.add_argument("--output", type=Path, required=True, help="a new folder for the model")
-    fit.add_argument("--strategy", help="instead of the advised one")
-    fit.set_defaults(run=_fit)
-    for command in (advise, fit):
-        source = "one subfolder a class, or a zip or tar"
-        command.add_argument("source", metavar="folder", type=Path, help=source)
-        command.add_argument("--backbone", help="a pretrained network; efficientnet_lite0")
-        command.add_argument("--image-size", type=int, help="in pixels; default: the backbone's")
-        command.add_argument("--minutes", type=float, help="to train, at most; 1")
-        command.add_argument("--seed", type=int, help="of split and training; 0")
-
-    predict = commands.add_parser("predict", help="what a model says of images, as CSV")
-    predict.add_argument("--score", action="store_true", help="folders name the classes: accuracy")
-    predict.set_defaults(run=_predict)
-    explain = commands.add_parser("explain", help="where in the images a model sees its answer")
-    explain.add_argument("--output", type=Path, required=True, help="a new folder for the pictures")
-    explain.set_defaults(run=_explain)
-    export = commands.add_parser("export", help="write a model as ONNX or for torch.export.load")
-    export.add_argument("--format", choices=("onnx", "torch"), required=True)
-    export.set_defaults(run=_export)
-    for command in (predict, explain, export):
-        command.add_argument("model", type=Path, help="the output folder of fit")
-    for command in (predict, explain):
-        command.add_argument("images", type=Path, help="an image, or a folder of images")
-
-    cell = commands.add_parser("cell", help="one cell of the matrix, also under torchrun")
-    cell.add_argument("dataset", help="scenes, or a data set's name")
-    cell.add_argument("per_class", type=int, help="training images of each class")
-    cell.add_argument("strategy")
-    cell.add_argument("--backbone", default="efficientnet_lite0")
-    cell.add_argument("--seed", type=int, default=0)
-    cell.add_argument("--image-size", type=int, default=64)
-    cell.add_argument("--steps", type=int, default=120)
-    cell.set_defaults(run=_cell)
-
-    sweep = commands.add_parser("sweep", help="measure the matrix of data, sizes and strategies")
-    sweep.add_argument("folder", type=Path, help="for the results; a sweep there goes on")
-    names = ("quick", "laptop", "full")
-    sweep.add_argument("--matrix", dest="name", choices=names, default="laptop")
-    sweep.add_argument("--workers", type=int, default=2, help="processes on this machine; 2")
-    sweep.add_argument("--backend", choices=("processes", "dask", "ray"), default="processes")
-    sweep.add_argument("--address", help="of the dask scheduler or ray cluster")
-    sweep.set_defaults(run=_sweep)
+    """Add the subcommands to those of ``tlcourse``, whose parsers are ``Command``."""
+    for name, declare, text in (
+        ("advise", _advise, "which strategy fits your images, and why"),
+        ("fit", _fit, "train, test, explain and export a model on your images"),
+        ("predict", _predict, "what a model says of images, as CSV"),
+        ("explain", _explain, "where in the images a model sees its answer"),
+        ("export", _export, "write a model as ONNX or for torch.export.load"),
+        ("cell", _cell, "one cell of the matrix, also under torchrun"),
+        ("sweep", _sweep, "measure the matrix of data, sizes and strategies"),
+    ):
+        commands.add_parser(name, help=text).declare = declare
 
 
-def _given(options: argparse.Namespace) -> dict[str, Any]:
-    """The options as arguments of the function that the command calls, which have their names."""
-    return {name: v for name, v in vars(options).items() if name not in ("command", "run")}
+def _advise(command: Command) -> None:
+    from tlcourse.own_images.source_folder import advise_folder
+
+    _add_source(command, advise_folder)
+
+    def run(options: argparse.Namespace) -> int:
+        result = advise_folder(
+            options.source,
+            backbone_name=options.backbone,
+            image_size=options.image_size,
+            minutes=options.minutes,
+            seed=options.seed,
+        )
+        for line in result.images.findings:
+            print(f"note: {line}")
+        print(result.advice)
+        print(result.advice.table.round(3).to_string())
+        return 0
+
+    command.set_defaults(run=run)
 
 
-def _advise(options: argparse.Namespace) -> int:
-    from tlcourse.own_images.model_folder import advise_folder
+def _fit(command: Command) -> None:
+    from tlcourse.own_images.source_folder import fit_folder
 
-    images, advice = advise_folder(**_given(options))
-    for line in images.findings:
-        print(f"note: {line}")
-    print(advice)
-    print(advice.table.round(3).to_string())
-    return 0
+    _add_source(command, fit_folder)
+    command.add_argument("--output", type=Path, required=True, help="a new folder for the model")
+    command.add_option("--strategy", fit_folder, "strategy", "instead of the advised one")
+
+    def run(options: argparse.Namespace) -> int:
+        fit_folder(
+            options.source,
+            options.output,
+            backbone_name=options.backbone,
+            strategy=options.strategy,
+            image_size=options.image_size,
+            minutes=options.minutes,
+            seed=options.seed,
+        )
+        print(f"the model, its card and the report are in {options.output}")
+        return 0
+
+    command.set_defaults(run=run)
 
 
-def _fit(options: argparse.Namespace) -> int:
-    from tlcourse.own_images.model_folder import fit_folder
+def _add_source(command: Command, function: Callable[..., Any]) -> None:
+    """The images to learn from, and what ``advise`` and ``fit`` both ask for."""
+    text = "one subfolder a class, or a zip or tar"
+    command.add_argument("source", metavar="folder", type=Path, help=text)
+    command.add_option("--backbone", function, "backbone_name", "a pretrained network")
+    text = "side in pixels; the network's own where it is not given"
+    command.add_option("--image-size", function, "image_size", text)
+    command.add_option("--minutes", function, "minutes", "to train, at most")
+    command.add_option("--seed", function, "seed", "of split and training")
 
-    fit_folder(**_given(options))
-    print(f"the model, its card and the report are in {options.output}")
-    return 0
 
-
-def _predict(options: argparse.Namespace) -> int:
+def _predict(command: Command) -> None:
     from tlcourse.own_images.model_folder import predict_files
 
-    answers = predict_files(options.model, options.images)
-    _print_left_out(answers.unreadable)
-    table = answers.table if options.score else answers.table.drop(columns="truth")
-    table.to_csv(sys.stdout, index=False, float_format="%.4f")
-    if options.score:
-        accuracy = answers.accuracy
-        if answers.unscored:
-            print(
-                "not scored, as in no folder named after a class of the model: "
-                f"{len(answers.unscored)}, such as {answers.unscored[0]}",
-                file=sys.stderr,
-            )
-        print(f"accuracy {accuracy:.4f}")
-    return 0
+    _add_model_and_images(command)
+    text = "folders name the classes: accuracy"
+    command.add_argument("--score", action="store_true", help=text)
+
+    def run(options: argparse.Namespace) -> int:
+        answers = predict_files(options.model, options.images)
+        _print_left_out(answers.unreadable)
+        table = answers.table if options.score else answers.table.drop(columns="truth")
+        table.to_csv(sys.stdout, index=False, float_format="%.4f")
+        if options.score:
+            accuracy = answers.accuracy
+            if answers.unscored:
+                print(
+                    "not scored, as in no folder named after a class of the model: "
+                    f"{len(answers.unscored)}, such as {answers.unscored[0]}",
+                    file=sys.stderr,
+                )
+            print(f"accuracy {accuracy:.4f}")
+        return 0
+
+    command.set_defaults(run=run)
+
+
+def _explain(command: Command) -> None:
+    from tlcourse.own_images.model_folder import explain_files
+
+    _add_model_and_images(command)
+    text = "a new folder for the pictures"
+    command.add_argument("--output", type=Path, required=True, help=text)
+
+    def run(options: argparse.Namespace) -> int:
+        explained = explain_files(options.model, options.images, options.output)
+        _print_left_out(explained.unreadable)
+        number = len(explained.written)
+        print(f"in {options.output}: {number} {'picture' if number == 1 else 'pictures'}")
+        return 0
+
+    command.set_defaults(run=run)
+
+
+def _export(command: Command) -> None:
+    from tlcourse.own_images.model_folder import Format, export_folder
+
+    command.add_argument("model", type=Path, help="the output folder of fit")
+    command.add_argument("--format", choices=get_args(Format), required=True)
+
+    def run(options: argparse.Namespace) -> int:
+        print(export_folder(options.model, options.format))
+        return 0
+
+    command.set_defaults(run=run)
+
+
+def _add_model_and_images(command: Command) -> None:
+    command.add_argument("model", type=Path, help="the output folder of fit")
+    command.add_argument("images", type=Path, help="an image, or a folder of images")
 
 
 def _print_left_out(lines: Iterable[str]) -> None:
@@ -112,40 +172,65 @@ def _print_left_out(lines: Iterable[str]) -> None:
         print(f"left out: {line}", file=sys.stderr)
 
 
-def _explain(options: argparse.Namespace) -> int:
-    from tlcourse.own_images.model_folder import explain_files
-
-    written, unreadable = explain_files(options.model, options.images, options.output)
-    _print_left_out(unreadable)
-    print(f"in {options.output}: {len(written)} {'picture' if len(written) == 1 else 'pictures'}")
-    return 0
-
-
-def _export(options: argparse.Namespace) -> int:
-    from tlcourse.own_images.model_folder import export_folder
-
-    print(export_folder(options.model, options.format))
-    return 0
-
-
-def _cell(options: argparse.Namespace) -> int:
-    from tlcourse.advice.laboratory import run_cell
+def _cell(command: Command) -> None:
+    from tlcourse.advice.laboratory import MATRICES, run_cell
     from tlcourse.tuning.data_parallel import is_first, joined
 
-    with joined():
-        result = run_cell(**_given(options))
-        if is_first():
-            print(json.dumps(result))
-    return 0
+    laptop = MATRICES["laptop"]
+    command.add_argument("dataset", help="scenes, or a data set's name")
+    command.add_argument("per_class", type=int, help="training images of each class")
+    command.add_argument("strategy")
+    for flag, default in (
+        ("--backbone", laptop.backbones[0]),
+        ("--seed", 0),
+        ("--image-size", laptop.image_size),
+        ("--steps", laptop.steps),
+    ):
+        command.add_argument(flag, type=type(default), default=default, help=f"default: {default}")
+
+    def run(options: argparse.Namespace) -> int:
+        with joined():
+            result = run_cell(
+                dataset=options.dataset,
+                per_class=options.per_class,
+                seed=options.seed,
+                strategy=options.strategy,
+                backbone=options.backbone,
+                image_size=options.image_size,
+                steps=options.steps,
+            )
+            if is_first():
+                print(json.dumps(result))
+        return 0
+
+    command.set_defaults(run=run)
 
 
-def _sweep(options: argparse.Namespace) -> int:
-    from tlcourse.advice.laboratory import run_matrix
+def _sweep(command: Command) -> None:
+    from tlcourse.advice.laboratory import MATRICES, run_matrix
+    from tlcourse.advice.sweeps import sweep
 
-    reports = run_matrix(**_given(options))
-    for name, report in zip(("tasks measured", "cells trained"), reports, strict=True):
-        print(
-            f"{name}: {report.done} now, {report.kept} before; {len(report.interrupted)} had been "
-            f"interrupted, {len(report.retried)} were tried again"
+    text = "for the results; a sweep there goes on"
+    command.add_argument("folder", type=Path, help=text)
+    text = "which (default: laptop)"
+    command.add_argument("--matrix", choices=tuple(MATRICES), default="laptop", help=text)
+    command.add_option("--workers", sweep, "workers", "processes on this machine")
+    command.add_option("--backend", sweep, "backend", "where the cells run")
+    command.add_option("--address", sweep, "address", "of the dask scheduler or ray cluster")
+
+    def run(options: argparse.Namespace) -> int:
+        reports = run_matrix(
+            options.folder,
+            options.matrix,
+            workers=options.workers,
+            backend=options.backend,
+            address=options.address,
         )
-    return 0
+        for name, report in zip(("tasks measured", "cells trained"), reports, strict=True):
+            print(
+                f"{name}: {report.done} now, {report.kept} before; {len(report.interrupted)} had "
+                f"been interrupted, {len(report.retried)} were tried again"
+            )
+        return 0
+
+    command.set_defaults(run=run)

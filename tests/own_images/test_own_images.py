@@ -17,12 +17,14 @@ from tlcourse.cli import main
 from tlcourse.datasets import load_dataset, load_folder
 from tlcourse.datasets.folder_checks import check_images
 from tlcourse.datasets.scenes import make_scenes
-from tlcourse.errors import BackboneError, DatasetError, ImageError
+from tlcourse.errors import BackboneError, DatasetError, ImageError, ModelFolderError, OutputError
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.networks.heads import mlp_head
-from tlcourse.own_images import load_model as standalone
-from tlcourse.own_images.export import save_model
-from tlcourse.own_images.model_folder import explain_files, fit_folder, predict_files
+from tlcourse.own_images.export import load_network, save_model
+from tlcourse.own_images.fitting import Fitted
+from tlcourse.own_images.load_model import load_model, prepare
+from tlcourse.own_images.model_folder import explain_files, predict_files
+from tlcourse.own_images.source_folder import fit_folder
 from tlcourse.tuning.training import predict
 
 HOSTILE = "<script>alert(1)</script> {{ 7*7 }} 🐦 ü"
@@ -85,8 +87,6 @@ np.savez(sys.argv[2], safe=safe, exported=exported, onnx=onnx)
     np.save(tmp_path / "images.npy", images.numpy())
     command = [sys.executable, "-c", script, tmp_path / "images.npy", tmp_path / "logits.npz"]
     subprocess.run(command, cwd=model, check=True)
-    from tlcourse.own_images.export import load_network
-
     expected = predict(load_network(model)[0], images).numpy()
     with np.load(tmp_path / "logits.npz") as logits:
         for name in logits:
@@ -101,11 +101,11 @@ def test_images_are_prepared_as_in_training(photographs, model):
     images, _ = dataset.tensors("all", 64, resize_size=73)
     settings = json.loads((model / "model.json").read_text(encoding="utf-8"))
     assert (settings["image_size"], settings["resize_size"]) == (64, 73)
-    prepared = torch.stack([standalone.prepare(image, settings) for image in dataset.images])
+    prepared = torch.stack([prepare(image, settings) for image in dataset.images])
     assert torch.equal(prepared, images)
 
 
-def test_predict_scores_explains_and_refuses_damaged_weights(model, photographs, tmp_path, capsys):
+def test_predict_scores_and_explain_draws(model, photographs, tmp_path, capsys):
     assert main(["predict", str(model), str(photographs), "--score"]) == 0
     lines = capsys.readouterr().out.splitlines()
     accuracy = float(lines[-1].removeprefix("accuracy "))
@@ -114,16 +114,10 @@ def test_predict_scores_explains_and_refuses_damaged_weights(model, photographs,
     assert accuracy > 0.7
     one = next(photographs.rglob("3.jpg"))
     assert len(predict_files(model, one).table) == 1
-    written, _ = explain_files(model, one, tmp_path / "why")
-    assert Image.open(written[0]).size == (64, 64)
-    with pytest.raises(DatasetError, match="is there already"):
+    explained = explain_files(model, one, tmp_path / "why")
+    assert Image.open(explained.written[0]).size == (64, 64)
+    with pytest.raises(OutputError, match="is there already"):
         explain_files(model, one, tmp_path / "why")
-    copy = shutil.copytree(model, tmp_path / "copy")
-    weights = bytearray((copy / "model.safetensors").read_bytes())
-    weights[-1] ^= 1
-    (copy / "model.safetensors").write_bytes(weights)
-    assert main(["predict", str(copy), str(one)]) == 1
-    assert "damaged or another model's" in capsys.readouterr().err
     stray = tmp_path / "stray"
     stray.mkdir()
     shutil.copy(one, stray)
@@ -138,6 +132,35 @@ def test_predict_scores_explains_and_refuses_damaged_weights(model, photographs,
     assert output.out.splitlines()[-1] == f"accuracy {alone:.4f}"
 
 
+def test_a_damaged_model_folder_is_refused_and_the_fault_named(model, tmp_path, capsys):
+    copy = shutil.copytree(model, tmp_path / "copy")
+    weights = bytearray((copy / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (copy / "model.safetensors").write_bytes(weights)
+    assert main(["predict", str(copy), str(copy)]) == 1
+    assert "damaged or another model's" in capsys.readouterr().err
+    settings = copy / "model.json"
+    for text, fault in (("{}", "does not say 'sha256'"), ("{", "Expecting property name")):
+        settings.write_text(text)
+        with pytest.raises(ModelFolderError, match=fault):
+            predict_files(copy, copy)
+    settings.unlink()
+    with pytest.raises(ModelFolderError, match="holds no model.json"):
+        explain_files(copy, copy, tmp_path / "why")
+
+
+@pytest.mark.unchecked
+def test_accuracy_is_that_of_the_split_that_is_named():
+    predictions = {
+        split: (torch.eye(2)[[answer] * 4], torch.tensor([0, 0, 0, 1]))
+        for split, answer in (("train", 0), ("test", 1))
+    }
+    fitted = Fitted(*[None] * 6, predictions)
+    assert (fitted.accuracy("train"), fitted.accuracy("test")) == (0.75, 0.25)
+    with pytest.raises(ValueError, match="no split 'tets'.*did you mean test"):
+        fitted.accuracy("tets")
+
+
 def test_an_interrupted_fit_goes_on_to_the_same_model(photographs, model, tmp_path):
     output = tmp_path / "out"
     options = {"image_size": 64, "strategy": "extraction"}
@@ -149,7 +172,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_model(photographs, model, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         fit_folder(photographs, output, **options, say=interrupt)
     assert not (output / "model.json").exists()
-    with pytest.raises(DatasetError, match="with other images or options"):
+    with pytest.raises(OutputError, match="with other images or options"):
         fit_folder(photographs, output, image_size=64, strategy="hybrid")
     lines: list[str] = []
     fit_folder(photographs, output, **options, say=lines.append)
@@ -163,7 +186,7 @@ def test_nothing_of_the_users_is_overwritten_and_nothing_lands_elsewhere(photogr
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
     for output, message in ((mine, "is not empty"), (photographs / "out", "lies in")):
-        with pytest.raises(DatasetError, match=message):
+        with pytest.raises(OutputError, match=message):
             fit_folder(photographs, output)
     assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
     with pytest.raises(DatasetError, match="is not there"):
@@ -245,7 +268,7 @@ def test_models_are_saved_under_their_librarys_names(name, tmp_path):
     network = load_backbone(name, pretrained=False, num_classes=3, seed=1)
     settings = {"classes": list("abc"), "image_size": 64, "resize_size": 64}
     save_model(network, tmp_path, {**settings, "interpolation": "bilinear"})
-    again, _ = standalone.load_model(tmp_path)
+    again, _ = load_model(tmp_path)
     images = load_dataset("digits").tensors("test", 64)[0][:2]
     with torch.inference_mode():
         assert torch.allclose(again(images), network(images), atol=1e-5)

@@ -17,6 +17,7 @@ from tlcourse.diagnosis.calibration import fit_temperature
 from tlcourse.errors import DatasetError
 from tlcourse.networks.backbones import Backbone
 from tlcourse.shapes import Data
+from tlcourse.suggestions import did_you_mean
 from tlcourse.tuning.training import predict
 
 MINUTES = 1.0
@@ -25,11 +26,17 @@ MAX_BYTES = 8 * 2**30  # of decoded images in memory
 
 @dataclass(frozen=True)
 class OwnImages:
-    """A user's images, decoded once: their description, what was noticed, and the three parts."""
+    """A user's images, decoded once: their description, what was noticed, and the splits.
+
+    ``image_size`` is the side in pixels of the images that go in, ``resize_size`` that to which
+    their shorter side was resized before.
+    """
 
     dataset: ImageDataset
     findings: tuple[str, ...]
-    parts: dict[str, Data]
+    splits: dict[str, Data]
+    image_size: int
+    resize_size: int
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,8 @@ class Fitted:
     """A trained model with what was measured of it.
 
     ``tried`` has the validation accuracy of each strategy, ``strategy`` is the one that was kept.
-    Logits (N, C) and labels (N,) are of the validation and of the test images; ``temperature`` was
-    fitted on the former.
+    ``predictions`` has logits (N, C) and labels (N,) of each split; ``temperature`` was fitted on
+    those of validation.
     """
 
     images: OwnImages
@@ -47,27 +54,51 @@ class Fitted:
     strategy: str
     trained: Trained
     temperature: float
-    validation: Data
-    test: Data
+    predictions: dict[str, Data]
 
-    def accuracy(self, part: str) -> float:
-        """Share of right answers on ``validation`` or ``test``."""
-        logits, labels = self.validation if part == "validation" else self.test
+    def accuracy(self, split: str) -> float:
+        """Share of right answers on ``train``, ``validation`` or ``test``, in [0, 1]."""
+        if split not in self.predictions:
+            near = did_you_mean(split, self.predictions)
+            raise ValueError(f"no split {split!r}; there are {', '.join(self.predictions)}{near}")
+        logits, labels = self.predictions[split]
         return (logits.argmax(dim=1) == labels).double().mean().item()
 
 
 def read_images(
-    source: Path, network: Backbone, *, seed: int, image_size: int | None = None
+    backbone: Backbone, source: Path, *, seed: int, image_size: int | None = None
 ) -> OwnImages:
     """The images of a folder, checked and prepared as the network expects them.
 
-    Raises DatasetError for a folder that cannot be used and for more images than fit in memory,
-    BackboneError for a size that the network does not take.
+    Parameters
+    ----------
+    backbone : Backbone
+        Whose preprocessing is followed.
+    source : Path
+        A folder with one subfolder a class.
+    seed : int
+        Of the split.
+    image_size : int, optional
+        Side in pixels; by default the network's own.
+
+    Returns
+    -------
+    OwnImages
+        The images in memory, with what was noticed.
+
+    Raises
+    ------
+    DatasetError
+        For a folder that cannot be used and for more images than fit in memory.
+    BackboneError
+        For a size that the network does not take.
     """
-    size, resize = sizes(network, image_size)
+    given = backbone.preprocessing
+    size = image_size or given.image_size
+    resize = round(size * given.resize_size / given.image_size)
     with torch.inference_mode():  # what does not fit is found here, not in the middle
-        network.features(
-            torch.zeros(1, 3, size, size, dtype=torch.uint8), up_to=network.stage_names[0]
+        backbone.features(
+            torch.zeros(1, 3, size, size, dtype=torch.uint8), up_to=backbone.stage_names[0]
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is left out is among the findings
@@ -77,30 +108,25 @@ def read_images(
             f"{len(dataset)} images of {size} px need more than {MAX_BYTES // 2**30} GiB of memory;"
             " use a smaller image size, or fewer images"
         )
-    options = {"resize_size": resize, "interpolation": network.preprocessing.interpolation}
-    parts = {name: dataset.tensors(name, size, **options) for name in dataset.splits}
-    return OwnImages(dataset, tuple(check_images(dataset, size)), parts)
-
-
-def sizes(network: Backbone, image_size: int | None) -> tuple[int, int]:
-    """Sides in pixels of the images that go in, and to which their shorter side is resized."""
-    given = network.preprocessing
-    size = image_size or given.image_size
-    return size, round(size * given.resize_size / given.image_size)
+    splits = {
+        name: dataset.tensors(name, size, resize_size=resize, interpolation=given.interpolation)
+        for name in dataset.splits
+    }
+    return OwnImages(dataset, tuple(check_images(dataset, size)), splits, size, resize)
 
 
 def advise_on(
-    images: OwnImages, network: Backbone, *, seed: int, minutes: float = MINUTES
+    backbone: Backbone, images: OwnImages, *, seed: int, minutes: float = MINUTES
 ) -> Advice:
     """Advice for a user's images, among the strategies that take no longer than ``minutes``."""
     return advise(
-        measure(images.parts["train"], network, seed=seed), load_records(), minutes=minutes
+        measure(backbone, images.splits["train"], seed=seed), load_records(), minutes=minutes
     )
 
 
 def fit_images(
+    backbone: Backbone,
     images: OwnImages,
-    network: Backbone,
     *,
     seed: int,
     strategy: str | None = None,
@@ -114,8 +140,30 @@ def fit_images(
     Extraction takes seconds, so it is always tried; the better on validation is kept, and the
     cheaper where they are equal. The test images are looked at when everything is chosen: strategy,
     weights and temperature come from validation.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Its weights shape advice and training; it stays as it is.
+    images : OwnImages
+        From ``read_images``.
+    seed : int
+        Of measurements and training.
+    strategy : str, optional
+        A name from ``STRATEGIES``, instead of the advised one.
+    minutes : float
+        Strategies that would take longer are not advised.
+    checkpoint : Path, optional
+        A folder from which an interrupted call goes on.
+    on_advice, on_epoch : callable, optional
+        Get the advice, and the history after each epoch.
+
+    Returns
+    -------
+    Fitted
+        The trained network with what was measured of it.
     """
-    advice = advise_on(images, network, seed=seed, minutes=minutes)
+    advice = advise_on(backbone, images, seed=seed, minutes=minutes)
     if on_advice is not None:
         on_advice(advice)
     tried: dict[str, Trained] = {}
@@ -123,10 +171,10 @@ def fit_images(
         if any(_best(trained) == 1 for trained in tried.values()):
             break  # nothing is left to gain
         tried[name] = train(
+            backbone,
             strategy_named(name),
-            network.name,
-            images.parts["train"],
-            images.parts["validation"],
+            images.splits["train"],
+            images.splits["validation"],
             num_classes=images.dataset.num_classes,
             steps=STEPS,
             seed=seed,
@@ -134,19 +182,18 @@ def fit_images(
             on_epoch=on_epoch,
         )
     chosen = max(tried, key=lambda name: _best(tried[name]))  # of equals the first
-    validation, test = (
-        (predict(tried[chosen].network, images.parts[part][0]), images.parts[part][1])
-        for part in ("validation", "test")
-    )
+    predictions = {
+        split: (predict(tried[chosen].network, inputs), labels)
+        for split, (inputs, labels) in images.splits.items()
+    }
     return Fitted(
         images=images,
         advice=advice,
         tried={name: _best(trained) for name, trained in tried.items()},
         strategy=chosen,
         trained=tried[chosen],
-        temperature=fit_temperature(*validation),
-        validation=validation,
-        test=test,
+        temperature=fit_temperature(*predictions["validation"]),
+        predictions=predictions,
     )
 
 

@@ -23,6 +23,9 @@ from torchvision.transforms import functional
 class Classifier(nn.Module):
     """A network with its normalisation: uint8 images (N, 3, S, S) in [0, 255] → logits (N, C)."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: nn.Module, mean: list[float], std: list[float]) -> None:
         super().__init__()
         self.network = network
@@ -36,7 +39,21 @@ class Classifier(nn.Module):
 def load_model(folder: Path | str) -> tuple[Classifier, dict[str, Any]]:
     """The model in eval mode, and what ``model.json`` says of it.
 
-    Raises ValueError when the weights are not those that were written.
+    Parameters
+    ----------
+    folder : Path or str
+        The output of ``tlcourse fit``.
+
+    Returns
+    -------
+    tuple
+        The model, from uint8 images (N, 3, S, S) to logits (N, C), and a dict with classes,
+        image_size, resize_size and what else was told.
+
+    Raises
+    ------
+    ValueError
+        When the weights are not those that were written.
     """
     folder = Path(folder)
     settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))

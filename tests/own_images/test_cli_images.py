@@ -1,0 +1,64 @@
+"""What is typed on the command line reaches the function; what is not is the function's default."""
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tlcourse.advice import laboratory
+from tlcourse.cli import main
+from tlcourse.own_images import source_folder
+
+
+def called(monkeypatch: pytest.MonkeyPatch, module: object, name: str) -> dict[str, object]:
+    """The arguments with which a function of a module will be called, which then does nothing."""
+    seen: dict[str, object] = {}
+
+    @functools.wraps(getattr(module, name))  # its signature is where the defaults are read
+    def fake(*positional: object, **named: object) -> object:
+        seen.update(named, positional=positional)
+        return []
+
+    monkeypatch.setattr(module, name, fake)
+    return seen
+
+
+def test_fit_hands_over_what_is_typed_and_its_own_defaults_otherwise(monkeypatch):
+    seen = called(monkeypatch, source_folder, "fit_folder")
+    assert main(["fit", "images", "--output", "out", "--backbone", "resnet18", "--seed", "3"]) == 0
+    options = {"backbone_name": "resnet18", "seed": 3}
+    defaults = {"strategy": None, "image_size": None, "minutes": 1.0}
+    assert seen == {"positional": (Path("images"), Path("out")), **options, **defaults}
+    typed = ["--image-size", "96", "--minutes", "2.5", "--strategy", "hybrid"]
+    main(["fit", "images", "--output", "out", *typed])
+    assert (seen["image_size"], seen["minutes"], seen["strategy"]) == (96, 2.5, "hybrid")
+
+
+def test_cell_is_one_of_the_laptops(monkeypatch, capsys):
+    seen = called(monkeypatch, laboratory, "run_cell")
+    assert main(["cell", "elpv", "20", "hybrid", "--steps", "7"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    cell = {key: seen[key] for key in ("dataset", "per_class", "strategy", "steps", "seed")}
+    assert cell == {"dataset": "elpv", "per_class": 20, "strategy": "hybrid", "steps": 7, "seed": 0}
+    assert {**seen, "steps": 120, "max_test": 400} | {"positional": ()} == {
+        **laboratory.cells(laboratory.MATRICES["laptop"])[0],
+        **cell,
+        "steps": 120,
+        "positional": (),
+    }
+
+
+def test_help_tells_the_defaults_and_the_list_of_commands_loads_nothing(capsys):
+    with pytest.raises(SystemExit):
+        main(["sweep", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--backend {processes,dask,ray}" in text and "(default: processes)" in text
+    assert "processes on this machine (default: 2)" in text
+    script = (
+        "import sys\nfrom tlcourse.cli import main\ntry: main(['--help'])\n"
+        "finally: assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)

@@ -1,0 +1,210 @@
+"""From a folder or an archive of images to advice, or to a folder with a tested model."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+from tlcourse.advice.advisor import Advice
+from tlcourse.advice.strategies import strategy_named
+from tlcourse.datasets.archives import is_archive, unpack
+from tlcourse.errors import DatasetError, OutputError
+from tlcourse.files import replacing
+from tlcourse.networks.backbones import BACKBONE, load_backbone
+from tlcourse.own_images.export import CHECKED, export_onnx, export_torch, save_model
+from tlcourse.own_images.fitting import (
+    MINUTES,
+    Fitted,
+    OwnImages,
+    advise_on,
+    fit_images,
+    read_images,
+)
+from tlcourse.own_images.report import write_report
+
+STARTED = "started.json"  # there while a fit is under way: it may go on
+
+
+def fit_folder(
+    source: Path,
+    output: Path,
+    *,
+    backbone_name: str = BACKBONE,
+    strategy: str | None = None,
+    image_size: int | None = None,
+    minutes: float = MINUTES,
+    seed: int = 0,
+    say: Callable[[str], None] = print,
+) -> Fitted:
+    """Images below ``source``, a folder or an archive of class folders, to a model in ``output``.
+
+    Nothing is written elsewhere. An interrupted call goes on when it is called again in the same
+    way.
+
+    Parameters
+    ----------
+    source : Path
+        One subfolder a class, or a zip or tar of that.
+    output : Path
+        A new or empty folder: for the model, its exports, card and report.
+    backbone_name : str
+        Name of a pretrained network.
+    strategy : str, optional
+        A name from ``STRATEGIES``, instead of the advised one.
+    image_size : int, optional
+        Side in pixels; by default the network's own.
+    minutes : float
+        Strategies that would take longer are not advised.
+    seed : int
+        Of split and training.
+    say : callable
+        Gets a line for each thing that happens.
+
+    Returns
+    -------
+    Fitted
+        The trained network with what was measured of it.
+
+    Raises
+    ------
+    OutputError
+        For an output that holds anything else, or lies in the source.
+    DatasetError
+        For unusable images.
+    """
+    source, output = Path(source), Path(output)
+    if strategy is not None:
+        strategy_named(strategy)
+    backbone = load_backbone(backbone_name)
+    call = {
+        "source": str(source.resolve()),
+        "backbone": backbone_name,
+        "strategy": strategy,
+        "image_size": image_size,
+        "seed": seed,
+    }
+    fresh = _begin(source, output, call)
+    try:
+        images = read_images(backbone, _folder_of(source, output), seed=seed, image_size=image_size)
+    except Exception:
+        if fresh:  # all there is in it is ours, and of no use
+            shutil.rmtree(output)
+        raise
+    say(f"{len(images.dataset)} images in {images.dataset.num_classes} classes")
+    for line in images.findings:
+        say(f"  note: {line}")
+    fitted = fit_images(
+        backbone,
+        images,
+        seed=seed,
+        strategy=strategy,
+        minutes=minutes,
+        checkpoint=output / "checkpoints",
+        on_advice=lambda advice: say(str(advice)),
+        on_epoch=lambda history: say(_epoch_line(history)),
+    )
+    _write(fitted, output)
+    say(f"validation accuracy {fitted.accuracy('validation'):.4f}")
+    say(f"test accuracy {fitted.accuracy('test'):.4f}")
+    return fitted
+
+
+@dataclass(frozen=True)
+class FolderAdvice:
+    """The images of a folder, and the advice on them."""
+
+    images: OwnImages
+    advice: Advice
+
+
+def advise_folder(
+    source: Path,
+    *,
+    backbone_name: str = BACKBONE,
+    image_size: int | None = None,
+    minutes: float = MINUTES,
+    seed: int = 0,
+) -> FolderAdvice:
+    """Advice on the images below ``source``, and what was noticed; nothing is left behind.
+
+    The parameters are those of ``fit_folder``.
+    """
+    backbone = load_backbone(backbone_name)
+    with TemporaryDirectory() as temporary:
+        folder = _folder_of(Path(source), Path(temporary))
+        images = read_images(backbone, folder, seed=seed, image_size=image_size)
+        return FolderAdvice(images, advise_on(backbone, images, seed=seed, minutes=minutes))
+
+
+def _begin(source: Path, output: Path, call: Mapping[str, object]) -> bool:
+    """Make the output folder, or find in it the same call, interrupted; whether it is new."""
+    if not source.exists():
+        raise DatasetError(f"{source} is not there; expected a folder with one subfolder a class")
+    if output.resolve().is_relative_to(source.resolve()):
+        raise OutputError(
+            f"{output} lies in {source}: the next run would take it for a class; write elsewhere"
+        )
+    fresh = not output.exists() or (output.is_dir() and not any(output.iterdir()))
+    if not fresh:
+        started = output / STARTED
+        if not started.is_file():
+            raise OutputError(f"{output} is not empty; nothing in it is overwritten: name another")
+        if json.loads(started.read_text(encoding="utf-8")) != call:
+            raise OutputError(
+                f"{output} holds an interrupted fit with other images or options; call it as "
+                "before to go on, or name another folder"
+            )
+    with replacing(output / STARTED) as temporary:
+        temporary.write_text(json.dumps(call), encoding="utf-8")
+    return fresh
+
+
+def _folder_of(source: Path, output: Path) -> Path:
+    """``source`` itself, or where its archive was unpacked, without folders that hold one only."""
+    if not is_archive(source):
+        return source
+    folder = output / "images"
+    if not folder.exists():
+        partial = output / "images.partial"
+        shutil.rmtree(partial, ignore_errors=True)  # of an interrupted call of ours
+        unpack(source, partial)
+        partial.rename(folder)
+    while len(inside := [p for p in folder.iterdir() if p.is_dir()]) == 1:
+        (folder,) = inside
+    return folder
+
+
+def _epoch_line(history: pd.DataFrame) -> str:
+    row = history.iloc[-1]
+    return (
+        f"epoch {row['epoch'] + 1:.0f}: training {row['train_accuracy']:.3f}, "
+        f"validation {row['validation_accuracy']:.3f}"
+    )
+
+
+def _write(fitted: Fitted, output: Path) -> None:
+    """Everything into the output folder; ``model.json`` comes before the marker goes."""
+    network, images = fitted.trained.network, fitted.images
+    with replacing(output / "history.csv") as temporary:
+        fitted.trained.history.round(5).to_csv(temporary, index=False)
+    settings = {
+        "classes": list(images.dataset.class_names),
+        "image_size": images.image_size,
+        "resize_size": images.resize_size,
+        "interpolation": network.preprocessing.interpolation,
+        "temperature": fitted.temperature,
+        "strategy": fitted.strategy,
+        "validation_accuracy": fitted.accuracy("validation"),
+        "test_accuracy": fitted.accuracy("test"),
+    }
+    save_model(network.cpu(), output, settings)
+    some = images.splits["test"][0][:CHECKED]
+    export_torch(output, some)
+    export_onnx(output, some)
+    write_report(fitted, output)
+    shutil.rmtree(output / "checkpoints", ignore_errors=True)
+    (output / STARTED).unlink()
