@@ -26,10 +26,10 @@ def main() -> None:
     freeze(backbone, up_to="neck")
 
     def one_pass() -> None:
-        extract_features(backbone, images)
+        extract_features(backbone, images, cache=None)
 
     def on_features() -> None:
-        train(backbone.head, extract_features(backbone, images))
+        train(backbone.head, extract_features(backbone, images, cache=None))
 
     def behind_the_backbone() -> None:
         train(backbone, images)

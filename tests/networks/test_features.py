@@ -1,10 +1,15 @@
 """Cached features: the same as running the network, and never those of something else."""
 
+import os
+
 import pytest
 import torch
+from torch import nn
 
+from tlcourse import runtime
 from tlcourse.networks.backbones import load_backbone
-from tlcourse.networks.features import DiskCache, cache_key, extract_features
+from tlcourse.networks.feature_cache import DiskCache, cache_key
+from tlcourse.networks.features import extract_features
 
 
 @pytest.fixture
@@ -14,7 +19,7 @@ def images():
 
 @pytest.fixture
 def backbone():
-    return load_backbone("resnet18", pretrained=False)
+    return load_backbone("tlcourse/resnet20", pretrained=False)
 
 
 def test_features_are_the_networks_own_and_can_be_trained_on(backbone, images):
@@ -51,9 +56,13 @@ def test_the_key_follows_weights_buffers_preprocessing_stage_and_images(backbone
     keys.add(cache_key(backbone, changed, "neck"))
     keys.add(cache_key(backbone, images[:4], "neck"))
     keys.add(cache_key(load_backbone("timm/resnet18", pretrained=False), images, "neck"))
-    backbone.stem[1].running_mean[0] += 1
+    next(backbone.stem.buffers())[0] += 1
     keys.add(cache_key(backbone, images, "neck"))
-    assert len(keys) == 6
+    pool = backbone.neck[0]
+    backbone.neck[0] = nn.AdaptiveMaxPool2d(1)  # no weights, other features
+    keys.add(cache_key(backbone, images, "neck"))
+    backbone.neck[0] = pool
+    assert len(keys) == 7
     with torch.no_grad():
         backbone.head.weight.zero_()
     assert cache_key(backbone, images, "neck") in keys  # the head is not part of the features
@@ -70,3 +79,42 @@ def test_a_damaged_cache_file_is_computed_again(backbone, images, tmp_path):
 def test_images_that_are_not_plain_are_refused(backbone, images):
     with pytest.raises(ValueError, match="expected uint8.*augment while training"):
         extract_features(backbone, images.float())
+
+
+def test_the_least_recently_used_goes_first_and_the_folder_stays_small(tmp_path):
+    tensor = torch.zeros(250)  # 1,000 bytes, and the file's header
+    cache = DiskCache(tmp_path, max_bytes=3500)
+    for age, key in enumerate("cba"):  # written in an order of their own, a the oldest
+        cache[key] = tensor
+        os.utime(tmp_path / f"{key}.safetensors", ns=(10**9 * (3 - age),) * 2)
+    assert torch.equal(cache["a"], tensor)  # and now the newest
+    other = DiskCache(tmp_path, max_bytes=3500)  # as of another process
+    other["d"] = tensor
+    assert list(cache) == ["a", "c", "d"]
+    other["large"] = torch.zeros(1000)
+    assert list(cache) == ["a", "c", "d"] and "large" not in other
+    for key in "xyz":
+        cache[key] = tensor
+    assert list(cache) == ["x", "y", "z"]
+
+
+def test_a_cache_for_all_lies_in_the_build_folder_and_can_be_left_out(
+    backbone, images, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(runtime, "BUILD_DIR", tmp_path / "build")
+    extract_features(backbone, images, cache=None)
+    assert not list(tmp_path.iterdir())
+    features = extract_features(backbone, images)
+    (file,) = (tmp_path / "build" / "features").iterdir()
+    monkeypatch.setattr(backbone, "features", None)  # a second run would fail
+    assert torch.equal(extract_features(backbone, images), features)
+    (tmp_path / "file").touch()
+    monkeypatch.undo()
+    monkeypatch.setattr(runtime, "BUILD_DIR", tmp_path / "file")  # no folder can be made there
+    assert torch.equal(extract_features(backbone, images), features)
+
+
+def test_features_that_are_too_large_to_keep_are_returned(backbone, images, tmp_path):
+    cache = DiskCache(tmp_path, max_bytes=100)
+    assert extract_features(backbone, images, cache=cache).shape == (5, 64)
+    assert not list(cache)

@@ -8,7 +8,8 @@ from tlcourse.networks.backbones import (
     replace_head,
 )
 from tlcourse.networks.complexity import complexity
-from tlcourse.networks.features import DiskCache, extract_features
+from tlcourse.networks.feature_cache import DiskCache
+from tlcourse.networks.features import Pass, extract_features, run_prefix
 from tlcourse.networks.heads import (
     adaptive_head,
     batchnorm_head,
@@ -36,6 +37,7 @@ __all__ = [
     "Backbone",
     "DiskCache",
     "Field",
+    "Pass",
     "Preprocessing",
     "adaptive_head",
     "batchnorm_head",
@@ -56,6 +58,7 @@ __all__ = [
     "receptive_fields",
     "related_classes",
     "replace_head",
+    "run_prefix",
     "scaled_",
     "select",
     "split_into_stages",

@@ -1,100 +1,110 @@
 """The frozen part of a network runs once over the data; heads then train on what it gave."""
 
-from collections.abc import Iterator, MutableMapping
-from pathlib import Path
+import logging
+from contextlib import suppress
+from typing import Literal, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from tlcourse.files import replacing
-from tlcourse.hashing import hash_tensors
 from tlcourse.modes import evaluating
 from tlcourse.networks.backbones import Backbone
+from tlcourse.networks.engine import engine_for
+from tlcourse.networks.feature_cache import DiskCache, cache_key, default_cache
 from tlcourse.runtime import device, mixed_precision, progress
+
+_log = logging.getLogger(__name__)
+
+
+class Pass(NamedTuple):
+    """Features, and what computed them: ``onnxruntime`` or ``torch``, and why that one."""
+
+    features: Float[Tensor, "n ..."]
+    engine: str
+    reason: str
 
 
 def extract_features(
     backbone: Backbone,
-    images: Tensor,
+    images: Shaped[Tensor, "n 3 h w"],
     *,
     up_to: str = "neck",
-    cache: MutableMapping[str, Tensor] | None = None,
+    cache: DiskCache | dict[str, Tensor] | Literal["default"] | None = "default",
     batch_size: int = 32,
-) -> Tensor:
+) -> Float[Tensor, "n ..."]:
     """The output of stage ``up_to`` for every image, on the CPU, computed in eval mode.
 
-    ``images`` is uint8 (N, 3, H, W). With a ``cache`` (a dict in memory or a ``DiskCache``) the
-    work is done only once for the same weights, preprocessing, stage, images and kind of device:
-    they make up the key, so what was computed from others is never returned. The images must be
-    the plain ones: features of augmented images would repeat the same augmentation in every
-    epoch. Raises ValueError for images that are not uint8.
+    On a CPU ONNX Runtime computes them where the images are many enough to pay for the export, see
+    ``tlcourse.networks.engine``; ``run_prefix`` tells what did.
+
+    Parameters
+    ----------
+    backbone
+        Is moved to this machine's device; modes and statistics stay as they are.
+    images
+        uint8 (N, 3, H, W), the plain ones: features of augmented images would repeat the same
+        augmentation in every epoch.
+    up_to
+        The last stage that runs.
+    cache
+        Where results are kept: the course's own folder (at most 1 GiB, the least recently used go
+        first), a dict in memory, a ``DiskCache``, or None to compute anew, as a stopwatch needs.
+        Weights, modules, preprocessing, stage, images, kind of device and versions make up the
+        key, so what was computed from others is never returned.
+    batch_size
+        Images that run at once.
+
+    Returns
+    -------
+    Tensor
+        float32, (N, feature_size) behind the neck; heads may train on it.
+
+    Raises
+    ------
+    ValueError
+        For images that are not uint8.
+
+    Examples
+    --------
+    >>> from tlcourse.networks.backbones import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    >>> images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+    >>> extract_features(backbone, images, cache=None).shape
+    torch.Size([4, 64])
     """
     if images.dtype != torch.uint8:
         raise ValueError(
             f"images are {images.dtype}; expected uint8 (N, 3, H, W) from ImageDataset.tensors: "
             "features are computed once, from plain images (augment while training the network)"
         )
-    if cache is None:
-        return _run(backbone, images, up_to, batch_size)
+    kept = default_cache() if isinstance(cache, str) else cache
+    if kept is None:
+        return run_prefix(backbone, images, up_to=up_to, batch_size=batch_size).features
     key = cache_key(backbone, images, up_to)
-    if key not in cache:
-        cache[key] = _run(backbone, images, up_to, batch_size)
-    return cache[key]
+    with suppress(KeyError):
+        return kept[key]
+    features = run_prefix(backbone, images, up_to=up_to, batch_size=batch_size).features
+    kept[key] = features
+    return features
 
 
-def cache_key(backbone: Backbone, images: Tensor, up_to: str) -> str:
-    """SHA-256 of weights and buffers up to the stage, preprocessing, images and kind of device."""
-    tensors = {
-        f"{stage}.{name}": tensor
-        for stage in backbone.stage_names[: backbone.stage_index(up_to) + 1]
-        for name, tensor in backbone.get_submodule(stage).state_dict().items()
-    }
-    # A GPU computes in mixed precision, so its features are not quite the CPU's.
-    header = repr((backbone.name, backbone.preprocessing, up_to, device().type))
-    return hash_tensors({**tensors, "images": images}, header=header)
-
-
-class DiskCache(MutableMapping[str, Tensor]):
-    """Tensors kept as one safetensors file per key in a folder; a damaged file counts as absent."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-
-    def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.safetensors"
-
-    def __getitem__(self, key: str) -> Tensor:
-        try:
-            return load_file(self._path(key))["features"]
-        except (FileNotFoundError, SafetensorError) as error:
-            raise KeyError(key) from error
-
-    def __setitem__(self, key: str, features: Tensor) -> None:
-        with replacing(self._path(key)) as temporary:
-            save_file({"features": features.contiguous()}, temporary)
-
-    def __delitem__(self, key: str) -> None:
-        if key not in self:
-            raise KeyError(key)
-        self._path(key).unlink()
-
-    def __iter__(self) -> Iterator[str]:
-        return (path.stem for path in sorted(self.folder.glob("*.safetensors")))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-def _run(backbone: Backbone, images: Tensor, up_to: str, batch_size: int) -> Tensor:
+def run_prefix(
+    backbone: Backbone,
+    images: Shaped[Tensor, "n 3 h w"],
+    *,
+    up_to: str = "neck",
+    batch_size: int = 32,
+) -> Pass:
+    """One pass over uint8 images, without a cache, with a record of what computed it."""
     # Moved before inference mode begins: parameters made inside it could never train again.
-    backbone.to(device(), memory_format=torch.channels_last)
+    backbone.to(device()).to(memory_format=torch.channels_last)
+    engine = engine_for(backbone, images, up_to)
+    _log.info("%s up to %s on %s: %s", backbone.name, up_to, engine.name, engine.reason)
     batches = images.split(batch_size)
     with evaluating(backbone), torch.inference_mode(), mixed_precision():
         outputs = [
-            backbone.features(batch.to(device()), up_to=up_to).float().cpu()
-            for batch in progress(batches, desc="features", total=len(batches))
+            engine.run(batch) for batch in progress(batches, desc="features", total=len(batches))
         ]
-    return torch.cat(outputs)  # made outside inference mode, so that heads may train on it
+    # Joined outside inference mode, so that heads may train on it.
+    return Pass(torch.cat(outputs), engine.name, engine.reason)

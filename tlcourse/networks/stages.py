@@ -55,7 +55,7 @@ class TorchvisionTokens(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         patches = self.conv_proj(images).flatten(2).transpose(1, 2)
-        class_token = self.class_token.expand(len(images), -1, -1)
+        class_token = self.class_token.expand(images.shape[0], -1, -1)
         return self.dropout(torch.cat([class_token, patches], dim=1) + self.pos_embedding)
 
 
@@ -70,7 +70,7 @@ class TimmTokens(nn.Module):
         self.after = nn.Sequential(network.pos_drop, network.patch_drop, network.norm_pre)
 
     def forward(self, images: Tensor) -> Tensor:
-        class_token = self.cls_token.expand(len(images), -1, -1)
+        class_token = self.cls_token.expand(images.shape[0], -1, -1)
         tokens = torch.cat([class_token, self.patch_embed(images)], dim=1)
         return self.after(tokens + self.pos_embed)
 
