@@ -49,6 +49,12 @@ def test_batchnorm_and_batches_that_cannot_be_shared_are_refused(monkeypatch):
     monkeypatch.setattr(data_parallel, "processes", lambda: 2)
     with pytest.raises(ValueError, match="0 and 0 more BatchNorm layers would see a share"):
         distribute(torch.nn.Sequential(torch.nn.BatchNorm2d(3)))
+    two = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3))
+    with pytest.raises(ValueError, match="0 and 1 more BatchNorm layers"):
+        distribute(two)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 1)
+    assert share(torch.arange(2)).tolist() == [1] and share(torch.arange(5)).tolist() == [3, 4]
+    assert weight(2, 5) == 2 * 2 / 5
     with pytest.raises(ValueError, match="a batch of 1 cannot be shared by 2 processes"):
         share(torch.arange(1))
 

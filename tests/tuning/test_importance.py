@@ -44,5 +44,9 @@ def test_the_most_important_share_of_all_together():
     masks = most_important(magnitude(model), share=0.5)
     assert masks["weight"].tolist() == [[False, True], [False, False]]
     assert masks["bias"].tolist() == [True, True]
+    one = most_important(magnitude(model), share=0.01)  # at least one element
+    assert [mask.sum().item() for mask in one.values()] == [1, 0]
+    with pytest.raises(ValueError, match="share is 0.0"):
+        most_important(magnitude(model), share=0.0)
     with pytest.raises(ValueError, match="share is 1.0"):
         most_important(magnitude(model), share=1.0)

@@ -83,6 +83,16 @@ def test_schedules():
     assert curve(WarmUp(share=0.2), 10) == pytest.approx(rising + half_cosine(8))
 
 
+def test_defaults_are_the_papers():
+    group = LARS([nn.Parameter(torch.zeros(1))], lr=1.0).param_groups[0]
+    assert (group["momentum"], group["weight_decay"], group["trust_coefficient"]) == (0.9, 0, 0.001)
+    assert LARS([nn.Parameter(torch.zeros(1))], lr=0.0)  # nothing moves, but it is no mistake
+    assert curve(WarmRestarts(), 7) == pytest.approx((half_cosine(3) * 3)[:7])
+    assert curve(WarmUp(), 20) == pytest.approx([2 / 3, 4 / 3, *half_cosine(18)])
+    assert curve(WarmUp(share=0.0), 5)[0] == 1.0  # half the rate: one step of warm-up at least
+    assert (Plateau().factor, Plateau().patience) == (0.1, 2)
+
+
 def test_plateau_lowers_the_rate_when_the_loss_does_not_fall():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
     scheduler = Plateau(factor=0.5, patience=1)(optimizer, 10)

@@ -70,6 +70,25 @@ def test_factors_by_depth(backbone):
     )
     expected = [2.6**-k for k in (5, 4, 3, 2, 1, 0)]
     assert list(geometric(backbone).values()) == pytest.approx(expected)
+    blocks = layer_decay(backbone)  # stem, eight residual blocks, head
+    assert [blocks[b] for b in ("head", "stage4.1", "stage4.0", "stem")] == pytest.approx(
+        [1, 0.75, 0.75**2, 0.75**9]
+    )
+    halves = by_depth(backbone, (0.5, 2.0))
+    assert (halves["stage2"], halves["stage3"], halves["head"]) == (0.5, 2.0, 1.0)
+
+
+def test_groups_are_described_and_have_their_rates(backbone):
+    freeze(backbone, except_=["stage4", "head"])
+    groups = param_groups(backbone, lr=0.5, weight_decay=0.1, factors={"stage4": 0.2, "head": 1.0})
+    table = describe_groups(torch.optim.SGD(groups))
+    assert list(table.index) == ["stage4", "stage4, no decay", "head", "head, no decay"]
+    assert table["tensors"].tolist() == [5, 10, 1, 1]
+    assert table["parameters"].tolist()[2:] == [1536, 3]
+    assert table["lr"].tolist() == pytest.approx([0.1, 0.1, 0.5, 0.5])
+    assert table["weight_decay"].tolist() == [0.1, 0.0, 0.1, 0.0]
+    assert describe_groups([{"params": [], "lr": 1.0, "weight_decay": 0.0}]).index[0] == "group 0"
+    assert param_groups(backbone, lr=0.5, weight_decay=0.0)[0]["lr"] == 0.5  # without factors: lr
 
 
 def test_torchs_schedulers_keep_the_ratios(backbone):
@@ -102,7 +121,9 @@ def test_mistakes_are_named(backbone):
         groups(stage9=1.0)
     with pytest.raises(ValueError, match="neck has no trainable parameter, so it has no rate"):
         groups(**{**geometric(backbone), "neck": 1.0})
-    with pytest.raises(ValueError, match="conv1.weight and .* more parameters .* have no factor"):
+    with pytest.raises(
+        ValueError, match="^stage2.0.conv1.weight and 14 more parameters .* no factor; did you"
+    ):
         groups(**{k: v for k, v in geometric(backbone).items() if k != "stage2"})
     with pytest.raises(ValueError, match="stage1.0 is part of stage1"):
         groups(**geometric(backbone), **{"stage1.0": 1.0})
@@ -111,6 +132,8 @@ def test_mistakes_are_named(backbone):
     freeze(backbone, up_to="stage2")
     with pytest.raises(ValueError, match="stage2 has no trainable parameter, so it has no rate"):
         groups(**{**geometric(backbone), "stage2": 0.1})
+    with pytest.raises(ValueError, match="weight_decay -0.1 not negative"):
+        param_groups(backbone, lr=0.1, weight_decay=-0.1)
     with pytest.raises(ValueError, match="lr 0.0 must be positive"):
         param_groups(backbone, lr=0.0, weight_decay=0.0)
     backbone.requires_grad_(False)

@@ -13,6 +13,7 @@ from torch import nn
 from torchvision.transforms import v2
 
 from tlcourse.networks.backbones import load_backbone
+from tlcourse.tuning.checkpoints import _is_better
 from tlcourse.tuning.optim import cosine
 from tlcourse.tuning.training import evaluate, fit, predict
 
@@ -243,6 +244,25 @@ def test_wrong_input_is_named_before_training(change, message):
             torch.optim.SGD(model.parameters(), lr=0.1),
             epochs=1, seed=0, augment=change.get("augment"),
         )  # fmt: skip
+
+
+def test_accuracy_over_a_training_epoch_and_its_loss_are_means_over_images():
+    """With a rate of zero every batch sees the same weights: what ``evaluate`` finds."""
+    model, data = nn.Linear(8, 3), make_data(n=50)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    row = fit(model, data, None, optimizer, epochs=1, seed=0, batch_size=16).iloc[0]
+    loss, accuracy = evaluate(model, data)
+    assert row["train_loss"] == pytest.approx(loss)
+    assert row["train_accuracy"] == pytest.approx(accuracy)
+    assert row["epoch"] == 0 and row["lr"] == 0.0 and row["seconds"] > 0
+
+
+def test_equal_accuracy_with_a_lower_loss_is_better():
+    best = {"validation_accuracy": 0.5, "validation_loss": 1.0}
+    assert _is_better({"validation_accuracy": 0.5, "validation_loss": 0.9}, best)
+    assert not _is_better({"validation_accuracy": 0.5, "validation_loss": 1.0}, best)
+    assert not _is_better({"validation_accuracy": 0.4, "validation_loss": 0.1}, best)
+    assert _is_better({"validation_accuracy": 0.6, "validation_loss": 9.0}, best)
 
 
 def test_a_diverging_loss_stops_the_run():

@@ -125,6 +125,22 @@ def test_extending_keeps_momentum_and_joins_the_schedule(schedule, kind):
     assert not torch.equal(new, torch.ones(3, 3))
 
 
+def test_plans_rates_and_the_schedules_of_groups_that_join():
+    backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    assert one_by_one(backbone, every=2) == {"stage3": 2, "stage2": 4, "stage1": 6, "stem": 8}
+    thawing = GradualUnfreezing(
+        backbone, {"stage3": 2, "stage2": 2}, lr=0.1, weight_decay=0.2, factors={"stage2": 0.5}
+    )
+    optimizer = torch.optim.SGD(backbone.head.parameters(), lr=0.4)
+    thawing.start_epoch(1, optimizer)
+    assert thawing.thawed == [] and len(optimizer.param_groups) == 1
+    thawing.start_epoch(3, optimizer)  # late, as after a resumed run
+    assert thawing.thawed == ["stage3", "stage2"]
+    found = {g.get("name", "head"): (g["lr"], g["weight_decay"]) for g in optimizer.param_groups}
+    assert found["stage3"] == (0.1, 0.2) and found["stage3, no decay"] == (0.1, 0.0)
+    assert found["stage2"] == (0.05, 0.2) and found["head"] == (0.4, 0)
+
+
 def test_mistakes_are_named():
     backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
     settings = {"lr": 0.1, "weight_decay": 0.0}

@@ -24,6 +24,7 @@ from typing import Literal, Unpack, get_args
 
 import pandas as pd
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -38,10 +39,30 @@ Policy = Literal["train", "affine_frozen", "statistics_only", "frozen"]
 def set_policy(model: nn.Module, policy: Policy, **part: Unpack[Part]) -> None:
     """Give BatchNorm layers (1d, 2d, 3d, synchronised) a policy, whatever they had before.
 
-    All layers of a model, or those in the chosen stages and blocks of a backbone (see ``select``).
     ``model.train()``, ``deepcopy``, DDP and ``torch.compile`` keep the policy; make synchronised
-    layers first, ``convert_sync_batchnorm`` builds new ones. Raises ValueError for an unknown
-    policy, a model without BatchNorm and layers that keep no statistics.
+    layers first, ``convert_sync_batchnorm`` builds new ones.
+
+    Parameters
+    ----------
+    model : Module
+    policy : str
+        train, affine_frozen, statistics_only or frozen: see the table above.
+    **part
+        ``up_to``, ``only`` or ``except_`` choose among the stages and blocks of a backbone (see
+        ``select``); without any, all layers of the model get the policy.
+
+    Raises
+    ------
+    ValueError
+        For an unknown policy, a model without BatchNorm and layers that keep no statistics.
+
+    Examples
+    --------
+    >>> from tlcourse.networks.backbones import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    >>> set_policy(backbone, "frozen", up_to="stage1")
+    >>> policies(backbone)["stage1.0.norm1"], policies(backbone)["stage2.0.norm1"]
+    ('frozen', 'train')
     """
     if policy not in get_args(Policy):
         raise ValueError(f"no policy {policy!r}; policies are {', '.join(get_args(Policy))}")
@@ -63,11 +84,17 @@ def set_policy(model: nn.Module, policy: Policy, **part: Unpack[Part]) -> None:
             stay_in_eval(layer)
         else:
             follow_mode(layer, model.training)
-        layer.adapts_by_policy = policy == "affine_frozen"  # for the audit: it is meant to move
+        vars(layer)["adapts_by_policy"] = policy == "affine_frozen"  # it is meant to move
 
 
 def policies(model: nn.Module) -> dict[str, Policy]:
-    """The policy of every BatchNorm layer, by name, read off what may move."""
+    """The policy of every BatchNorm layer, by name, read off what may move.
+
+    Examples
+    --------
+    >>> policies(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))
+    {'1': 'train'}
+    """
     table: dict[tuple[bool, bool], Policy] = {
         (True, False): "train",
         (False, False): "affine_frozen",
@@ -99,13 +126,31 @@ def batchnorm_layers(model: nn.Module) -> dict[str, _BatchNorm]:
     return layers
 
 
-def re_estimate(model: nn.Module, images: Tensor, *, batch_size: int = 32) -> None:
+def re_estimate(model: nn.Module, images: Shaped[Tensor, "n ..."], *, batch_size: int = 32) -> None:
     """Replace the statistics of all BatchNorm layers by those of ``images``, without labels.
 
     Each becomes the plain average over the batches of one pass, in which every layer normalises
     with its batch, as in training (torch's ``swa_utils.update_bn``); also where a policy freezes
     the statistics: you asked for it. Dropout stays off, weights and modes stay as they were.
-    Raises ValueError for fewer than two images.
+
+    Parameters
+    ----------
+    model : Module
+    images : Tensor (N, …)
+        What the model takes; two or more.
+    batch_size : int
+
+    Raises
+    ------
+    ValueError
+        For fewer than two images.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.BatchNorm1d(2))
+    >>> re_estimate(model, torch.full((4, 2), 7.0))
+    >>> model[0].running_mean
+    tensor([7., 7.])
     """
     if len(images) < 2:
         raise ValueError(f"{len(images)} images give no variance; expected 2 or more")
@@ -126,8 +171,8 @@ def re_estimate(model: nn.Module, images: Tensor, *, batch_size: int = 32) -> No
 
 
 def input_statistics(
-    model: nn.Module, images: Tensor, *, batch_size: int = 32
-) -> dict[str, tuple[Tensor, Tensor]]:
+    model: nn.Module, images: Shaped[Tensor, "n ..."], *, batch_size: int = 32
+) -> dict[str, tuple[Float[Tensor, " c"], Float[Tensor, " c"]]]:
     """Mean and variance (C,) of what enters each BatchNorm layer, by name, in eval mode.
 
     They are exact over all images and places, with the network as it is: what the frozen
@@ -152,16 +197,37 @@ def input_statistics(
     return statistics
 
 
-def statistics_distance(model: nn.Module, images: Tensor, *, batch_size: int = 32) -> pd.DataFrame:
+def statistics_distance(
+    model: nn.Module, images: Shaped[Tensor, "n ..."], *, batch_size: int = 32
+) -> pd.DataFrame:
     """How far ``images`` are from the data behind the running statistics, one row a layer.
 
-    ``mean_shift`` is the mean over channels of |μ − running mean| in running standard deviations,
-    ``std_ratio`` the geometric mean of σ over the running one, ``kl`` the mean divergence of the
-    normal distribution of the images from the stored one, in nats. Without shift: 0, 1 and 0.
+    Parameters
+    ----------
+    model : Module
+    images : Tensor (N, …)
+        What the model takes.
+    batch_size : int
+
+    Returns
+    -------
+    DataFrame
+        ``mean_shift`` is the mean over channels of |μ − running mean| in running standard
+        deviations, ``std_ratio`` the geometric mean of σ over the running one, ``kl`` the mean
+        divergence of the normal distribution of the images from the stored one, in nats. Without
+        shift: 0, 1 and 0.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.BatchNorm1d(2))  # new: mean 0, variance 1
+    >>> statistics_distance(model, torch.tensor([[1.0, 1.0], [3.0, 3.0]])).round(2)
+       mean_shift  std_ratio   kl
+    0         2.0        1.0  2.0
     """
     rows = {}
     found = input_statistics(model, images, batch_size=batch_size)
     for name, layer in batchnorm_layers(model).items():
+        assert layer.running_mean is not None and layer.running_var is not None  # batchnorm_layers
         mean, variance = (t + e for t, e in zip(found[name], (0, layer.eps), strict=True))
         shift = (mean - layer.running_mean) ** 2 / (layer.running_var + layer.eps)
         ratio = variance / (layer.running_var + layer.eps)

@@ -20,7 +20,14 @@ from tlcourse.runtime import device
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Join the group of processes that torchrun started; without torchrun there is none."""
+    """Join the group of processes that torchrun started; without torchrun there is none.
+
+    Examples
+    --------
+    >>> with joined():
+    ...     processes()
+    1
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return

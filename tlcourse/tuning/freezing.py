@@ -30,10 +30,26 @@ class Choice(Part, total=False):
 def freeze(backbone: Backbone, **part: Unpack[Choice]) -> None:
     """Freeze a part of a network, in addition to what is frozen already.
 
-    ``up_to``, ``only`` and ``except_`` name stages or blocks (see ``select``); ``layers`` narrows
-    that to layers of a type, ``parameters`` to parameters whose name matches a pattern such as
-    ``*.bias``. Without any, the whole pretrained model is frozen: everything but the head. Raises
-    ValueError when nothing matches and when nothing would be left to train.
+    Parameters
+    ----------
+    backbone : Backbone
+    **part
+        ``up_to``, ``only`` and ``except_`` name stages or blocks (see ``select``); ``layers``
+        narrows that to layers of a type, ``parameters`` to parameters whose name matches a pattern
+        such as ``*.bias``. Without any, the whole pretrained model is frozen: all but the head.
+
+    Raises
+    ------
+    ValueError
+        When nothing matches and when nothing would be left to train.
+
+    Examples
+    --------
+    >>> from tlcourse.networks.backbones import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    >>> freeze(backbone, up_to="stage2")
+    >>> sorted({name.split(".")[0] for name, p in backbone.named_parameters() if p.requires_grad})
+    ['head', 'stage3']
     """
     if all(choice is None for choice in part.values()):
         part = {"except_": "head"}
@@ -55,7 +71,22 @@ def freeze(backbone: Backbone, **part: Unpack[Choice]) -> None:
 def unfreeze(backbone: Backbone, **part: Unpack[Choice]) -> None:
     """Let a part of a network train again, chosen as by ``freeze``; without any choice all of it.
 
-    An optimiser that was made before does not know these parameters: see ``unfreezing.extend``.
+    An optimiser that was made before does not know these parameters: see ``extend``.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    **part
+        As in ``freeze``.
+
+    Examples
+    --------
+    >>> from tlcourse.networks.backbones import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    >>> freeze(backbone)
+    >>> unfreeze(backbone, only="stage3")
+    >>> sorted({name.split(".")[0] for name, p in backbone.named_parameters() if p.requires_grad})
+    ['head', 'stage3']
     """
     modules, chosen = _resolve(backbone, **part)
     for module in modules:
@@ -70,10 +101,28 @@ def unfreeze(backbone: Backbone, **part: Unpack[Choice]) -> None:
 def freeze_elements(backbone: Backbone, masks: Mapping[str, Tensor]) -> None:
     """Hold single elements of parameters: those where the mask of that parameter's name is True.
 
-    A mask (bool) has its parameter's shape; see ``importance.most_important``. The parameter gets a
-    parametrization, so that neither momentum nor weight decay moves a held element, whatever the
-    optimiser; it goes on under the name ``….parametrizations.….original`` until ``unfreeze``.
-    Raises ValueError for an unknown name or a mask of another shape or type.
+    The parameter gets a parametrization, so that neither momentum nor weight decay moves a held
+    element, whatever the optimiser; it goes on under the name ``….parametrizations.….original``
+    until ``unfreeze``.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    masks : mapping
+        Masks (bool) of their parameter's shape, by its name; see ``most_important``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name or a mask of another shape or type.
+
+    Examples
+    --------
+    >>> from tlcourse.networks.backbones import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    >>> freeze_elements(backbone, {"head.bias": torch.tensor([True, False, False])})
+    >>> "head.parametrizations.bias.original" in dict(backbone.named_parameters())
+    True
     """
     named = dict(backbone.named_parameters())
     for name, mask in masks.items():

@@ -7,7 +7,17 @@ from tlcourse.tuning.training import evaluate
 
 
 class HeldOut:
-    """Inputs and labels that give one accuracy, for one model, once."""
+    """Inputs and labels that give one accuracy, for one model, once.
+
+    Examples
+    --------
+    >>> import torch
+    >>> test = HeldOut((torch.eye(2), torch.tensor([0, 1])))
+    >>> test.accuracy(nn.Identity())
+    1.0
+    >>> test.used
+    True
+    """
 
     def __init__(self, data: Data) -> None:
         self.data = data

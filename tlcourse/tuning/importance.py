@@ -12,7 +12,13 @@ from tlcourse.shapes import Data
 
 
 def magnitude(model: nn.Module) -> dict[str, Tensor]:
-    """The absolute value of every element of every trainable parameter, by name."""
+    """The absolute value of every element of every trainable parameter, by name.
+
+    Examples
+    --------
+    >>> sorted(magnitude(nn.Linear(2, 3)))
+    ['bias', 'weight']
+    """
     return {name: p.detach().abs() for name, p in model.named_parameters() if p.requires_grad}
 
 
@@ -20,8 +26,27 @@ def fisher(model: nn.Module, data: Data) -> dict[str, Tensor]:
     """The diagonal of the empirical Fisher information, by name of the trainable parameter.
 
     It is the mean over examples of the squared gradient of log p(label), in eval mode, one example
-    at a time: the square of a batch's gradient would be another thing (Kirkpatrick et al. 2017).
-    ``data`` are (inputs, labels), at least one.
+    at a time: the square of a batch's gradient would be another thing.
+
+    Parameters
+    ----------
+    model : Module
+    data : pair of tensors
+        Inputs and labels, at least one.
+
+    Returns
+    -------
+    dict
+        Tensors of the parameters' shapes, not negative, by name.
+
+    References
+    ----------
+    Kirkpatrick et al. 2017.
+
+    Examples
+    --------
+    >>> fisher(nn.Linear(2, 3), (torch.eye(2), torch.tensor([0, 2])))["weight"].shape
+    torch.Size([3, 2])
     """
     inputs, labels = data
     model.to(device())
@@ -40,7 +65,22 @@ def fisher(model: nn.Module, data: Data) -> dict[str, Tensor]:
 def most_important(importance: Mapping[str, Tensor], *, share: float) -> dict[str, Tensor]:
     """Masks (bool) of the elements that belong to the most important ``share``, of all together.
 
-    Raises ValueError unless 0 < share < 1.
+    Parameters
+    ----------
+    importance : mapping
+        Tensors by name, as of ``magnitude`` or ``fisher``.
+    share : float
+        Between 0 and 1; at least one element is chosen.
+
+    Raises
+    ------
+    ValueError
+        Unless 0 < share < 1.
+
+    Examples
+    --------
+    >>> most_important({"a": torch.tensor([3.0, 1.0]), "b": torch.tensor([2.0, 4.0])}, share=0.5)
+    {'a': tensor([ True, False]), 'b': tensor([False,  True])}
     """
     if not 0 < share < 1:
         raise ValueError(f"share is {share}; expected more than 0 and less than 1")

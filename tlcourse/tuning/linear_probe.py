@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tlcourse.datasets import ImageDataset
 from tlcourse.networks.backbones import Backbone
 from tlcourse.networks.features import extract_features
 from tlcourse.runtime import seed_everything
-from tlcourse.shapes import Data
+from tlcourse.shapes import Data, Features
 from tlcourse.tuning.training import evaluate, fit
 
 LEARNING_RATES = (1e-3, 3e-3, 1e-2)
@@ -28,18 +28,49 @@ class LinearProbe:
 def linear_probe(
     backbone: Backbone, dataset: ImageDataset, *, image_size: int, seed: int
 ) -> LinearProbe:
-    """Accuracy that a linear head reaches on the backbone's features, by the data set's splits."""
+    """Accuracy that a linear head reaches on the backbone's features, by the data set's splits.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    dataset : ImageDataset
+    image_size : int
+        Side of the square images in pixels.
+    seed : int
+    """
     images, _ = dataset.tensors("all", image_size)
     return probe_features(extract_features(backbone, images), dataset, seed=seed)
 
 
 def probe_features(
-    features: Tensor, dataset: ImageDataset, *, seed: int, epochs: int = 30
+    features: Features, dataset: ImageDataset, *, seed: int, epochs: int = 30
 ) -> LinearProbe:
     """As ``linear_probe``, from the features (N, D) of all images, for several splits of one set.
 
     The learning rate is chosen on the validation split; the head is then trained anew on train
-    and validation together, and tested once. Raises ValueError unless there is one row an image.
+    and validation together, and tested once.
+
+    Parameters
+    ----------
+    features : Tensor (N, D)
+        One row for each image of the data set, in its order.
+    dataset : ImageDataset
+    seed : int
+    epochs : int
+        Of each training.
+
+    Raises
+    ------
+    ValueError
+        Unless there is one row an image.
+
+    Examples
+    --------
+    >>> from tlcourse.datasets import load_dataset
+    >>> digits = load_dataset("digits")
+    >>> probe = probe_features(torch.zeros(len(digits), 4), digits, seed=0, epochs=1)
+    >>> probe.head
+    Linear(in_features=4, out_features=10, bias=True)
     """
     if len(features) != len(dataset):
         raise ValueError(

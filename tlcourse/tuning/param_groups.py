@@ -23,12 +23,35 @@ def param_groups(
 ) -> Groups:
     """Groups for an optimiser that hold every trainable parameter exactly once.
 
-    ``factors`` maps stages or blocks to the part of ``lr`` they learn at; None is ``lr`` for all.
-    ``pretrained_factor``, ``by_depth``, ``geometric`` and ``layer_decay`` make such maps. Biases,
-    the weights of norms, class tokens and position embeddings get no weight decay. The rates are
-    the groups' own, so that every scheduler of torch keeps their ratios. Raises ValueError for
-    rates that are not positive, names that are unknown, frozen or named twice, and trainable parts
-    without a factor.
+    Biases, the weights of norms, class tokens and position embeddings get no weight decay. The
+    rates are the groups' own, so that every scheduler of torch keeps their ratios.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    lr, weight_decay : float
+    factors : mapping, optional
+        From stages or blocks to the factor of ``lr`` they learn at; by default ``lr`` for all.
+        ``pretrained_factor``, ``by_depth``, ``geometric`` and ``layer_decay`` make such maps.
+
+    Returns
+    -------
+    list of dict
+        Each with ``name``, ``params``, ``lr`` and ``weight_decay``.
+
+    Raises
+    ------
+    ValueError
+        For rates that are not positive, names that are unknown, frozen or named twice, and
+        trainable parts without a factor.
+
+    Examples
+    --------
+    >>> from tlcourse.networks.backbones import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    >>> groups = param_groups(backbone, lr=0.1, weight_decay=0.01)
+    >>> groups[-1]["name"], groups[-1]["weight_decay"]
+    ('head, no decay', 0.0)
     """
     if lr <= 0 or weight_decay < 0:
         raise ValueError(f"lr {lr} must be positive and weight_decay {weight_decay} not negative")
@@ -55,12 +78,28 @@ def part_groups(backbone: Backbone, part: str, *, lr: float, weight_decay: float
 
 
 def pretrained_factor(backbone: Backbone, factor: float) -> dict[str, float]:
-    """Factor 1 for the head and the same smaller one for all trainable stages before it."""
+    """Factor 1 for the head and the same smaller one for all trainable stages before it.
+
+    Examples
+    --------
+    >>> from tlcourse.networks.backbones import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    >>> pretrained_factor(backbone, 0.1)
+    {'stem': 0.1, 'stage1': 0.1, 'stage2': 0.1, 'stage3': 0.1, 'head': 1.0}
+    """
     return {s: 1.0 if s == "head" else factor for s in trainable_stages(backbone)}
 
 
 def by_depth(backbone: Backbone, factors: Sequence[float] = (1 / 10, 1 / 3, 1)) -> dict[str, float]:
-    """The stages before the head in as many near-equal parts as ``factors``; the head has 1."""
+    """The stages before the head in as many near-equal parts as ``factors``; the head has 1.
+
+    Examples
+    --------
+    >>> from tlcourse.networks.backbones import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    >>> by_depth(backbone, (0.1, 0.5))
+    {'stem': 0.1, 'stage1': 0.1, 'stage2': 0.1, 'stage3': 0.5, 'head': 1.0}
+    """
     stages = backbone.stage_names[:-1]
     chosen = {s: factors[k * len(factors) // len(stages)] for k, s in enumerate(stages)}
     return {s: chosen.get(s, 1.0) for s in trainable_stages(backbone)}
@@ -69,7 +108,18 @@ def by_depth(backbone: Backbone, factors: Sequence[float] = (1 / 10, 1 / 3, 1)) 
 def geometric(backbone: Backbone, decay: float = 2.6) -> dict[str, float]:
     """Factor 1 for the head, and each stage ``decay`` times slower than the one behind it.
 
-    2.6 is ULMFiT's (Howard & Ruder 2018). Stages without parameters do not count.
+    2.6 is ULMFiT's. Stages without parameters do not count.
+
+    References
+    ----------
+    Howard & Ruder 2018 (ULMFiT).
+
+    Examples
+    --------
+    >>> from tlcourse.networks.backbones import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    >>> geometric(backbone, decay=2.0)
+    {'stem': 0.0625, 'stage1': 0.125, 'stage2': 0.25, 'stage3': 0.5, 'head': 1.0}
     """
     stages = [s for s in backbone.stage_names if list(backbone.get_submodule(s).parameters())]
     depth = {s: len(stages) - 1 - k for k, s in enumerate(stages)}
@@ -77,9 +127,21 @@ def geometric(backbone: Backbone, decay: float = 2.6) -> dict[str, float]:
 
 
 def layer_decay(backbone: Backbone, decay: float = 0.75) -> dict[str, float]:
-    """Factor 1 for the head, and each block ``decay`` times the one behind it (Bao et al. 2022).
+    """Factor 1 for the head, and each block ``decay`` times the one behind it.
 
     The neck goes with the last block, as in timm.
+
+    References
+    ----------
+    Bao et al. 2022 (BEiT).
+
+    Examples
+    --------
+    >>> from tlcourse.networks.backbones import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    >>> factors = layer_decay(backbone, decay=0.5)
+    >>> factors["stage3.1"], factors["stage3.2"], factors["head"]
+    (0.25, 0.5, 1.0)
     """
     blocks = [block for block in block_names(backbone) if block != "neck"]
     depth = {block: len(blocks) - 1 - k for k, block in enumerate(blocks)}
@@ -89,7 +151,14 @@ def layer_decay(backbone: Backbone, decay: float = 0.75) -> dict[str, float]:
 
 
 def describe_groups(groups: Groups | Optimizer) -> pd.DataFrame:
-    """One row a group: its name, tensors, parameters, learning rate and weight decay."""
+    """One row a group, by its name: tensors, parameters, lr and weight_decay.
+
+    Examples
+    --------
+    >>> from torch.optim import SGD
+    >>> describe_groups(SGD(nn.Linear(2, 3).parameters(), lr=0.1))["parameters"].item()
+    9
+    """
     if isinstance(groups, Optimizer):
         groups = groups.param_groups
     return pd.DataFrame(
@@ -97,7 +166,7 @@ def describe_groups(groups: Groups | Optimizer) -> pd.DataFrame:
             "tensors": len(group["params"]),
             "parameters": sum(p.numel() for p in group["params"]),
             "lr": group["lr"],
-            "weight decay": group["weight_decay"],
+            "weight_decay": group["weight_decay"],
         }
         for group in groups
     ).set_axis([group.get("name", f"group {k}") for k, group in enumerate(groups)])
@@ -112,7 +181,13 @@ def trainable_stages(backbone: Backbone) -> list[str]:
 
 
 def count_trainable(model: nn.Module) -> int:
-    """Number of parameters that get a gradient."""
+    """Number of parameters that get a gradient.
+
+    Examples
+    --------
+    >>> count_trainable(nn.Linear(2, 3))
+    9
+    """
     return sum(parameter.numel() for _, parameter in _trainable(model))
 
 

@@ -22,7 +22,13 @@ from tlcourse.tuning.optim import Schedule, cosine
 
 
 class Evaluation(NamedTuple):
-    """How well logits fit labels: mean cross-entropy in nats, and accuracy in [0, 1]."""
+    """How well logits fit labels: mean cross-entropy in nats, and accuracy in [0, 1].
+
+    Examples
+    --------
+    >>> Evaluation(loss=0.5, accuracy=0.9).accuracy
+    0.9
+    """
 
     loss: float
     accuracy: float
@@ -182,7 +188,13 @@ def epoch_length(n: int, batch_size: int, steps_per_epoch: float | None) -> tupl
 
 
 def predict(model: nn.Module, inputs: Shaped[Tensor, "n ..."], *, batch_size: int = 32) -> Logits:
-    """Logits (N, C) on the CPU, in eval mode; the model's mode is put back."""
+    """Logits (N, C) on the CPU, in eval mode; the model's mode is put back.
+
+    Examples
+    --------
+    >>> predict(nn.Linear(4, 3), torch.zeros(5, 4)).shape
+    torch.Size([5, 3])
+    """
     model.to(device())
     with evaluating(model), torch.inference_mode(), mixed_precision():
         logits = [model(batch.to(device())).float().cpu() for batch in inputs.split(batch_size)]
@@ -190,7 +202,13 @@ def predict(model: nn.Module, inputs: Shaped[Tensor, "n ..."], *, batch_size: in
 
 
 def evaluate(model: nn.Module, data: Data) -> Evaluation:
-    """Mean cross-entropy and accuracy of the model's predictions."""
+    """Mean cross-entropy in nats, and accuracy in [0, 1].
+
+    Examples
+    --------
+    >>> evaluate(nn.Identity(), (torch.eye(3), torch.tensor([0, 1, 0]))).accuracy > 0.6
+    True
+    """
     inputs, labels = data
     logits = predict(model, inputs)
     accuracy = (logits.argmax(dim=1) == labels).double().mean()

@@ -14,7 +14,18 @@ from tlcourse.tuning.param_groups import Groups, part_groups
 def one_by_one(backbone: Backbone, *, every: int = 1) -> dict[str, int]:
     """A plan for ``GradualUnfreezing``: the next stage before the head every ``every`` epochs.
 
-    Stages without parameters are passed over (Howard & Ruder 2018).
+    Stages without parameters are passed over.
+
+    References
+    ----------
+    Howard & Ruder 2018 (ULMFiT).
+
+    Examples
+    --------
+    >>> from tlcourse.networks.backbones import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    >>> one_by_one(backbone, every=2)
+    {'stage3': 2, 'stage2': 4, 'stage1': 6, 'stem': 8}
     """
     stages = [s for s in backbone.stage_names[:-1] if list(backbone.get_submodule(s).parameters())]
     return {stage: every * (k + 1) for k, stage in enumerate(reversed(stages))}
@@ -23,12 +34,35 @@ def one_by_one(backbone: Backbone, *, every: int = 1) -> dict[str, int]:
 class GradualUnfreezing:
     """Freezes the stages of a plan, and thaws each at its epoch into the running optimiser.
 
-    ``plan`` maps stages to epochs, counted from 0; other stages stay as they are. A thawed stage
-    learns at ``lr`` times its factor (default 1), with ``weight_decay`` as in ``param_groups``;
-    what was frozen in it before, such as its BatchNorm by a policy, stays frozen. Make the
+    What was frozen in a stage before, such as its BatchNorm by a policy, stays frozen. Make the
     optimiser afterwards, with the groups that are trainable then, and pass this to ``fit``, which
-    keeps it in its checkpoints. Raises ValueError for an unknown stage and for a plan that thaws a
-    stage before the one behind it.
+    keeps it in its checkpoints.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    plan : mapping
+        From stages to epochs, counted from 0; other stages stay as they are.
+    lr, weight_decay : float
+        As in ``param_groups``.
+    factors : mapping, optional
+        The part of ``lr`` at which a thawed stage learns; default 1.
+
+    Raises
+    ------
+    ValueError
+        For an unknown stage and for a plan that thaws a stage before the one behind it.
+
+    Examples
+    --------
+    >>> from tlcourse.networks.backbones import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    >>> thawing = GradualUnfreezing(backbone, {"stage3": 1}, lr=0.1, weight_decay=0.0)
+    >>> from torch.optim import SGD
+    >>> optimizer = SGD(backbone.head.parameters(), lr=0.1)
+    >>> thawing.start_epoch(1, optimizer)
+    >>> thawing.thawed, optimizer.param_groups[1]["name"]
+    (['stage3'], 'stage3')
     """
 
     def __init__(
@@ -88,7 +122,29 @@ def extend(optimizer: Optimizer, groups: Groups, scheduler: LRScheduler | None =
 
     A new group joins where the schedule stands: its rate is the same part of its own ``lr`` as that
     of the first group. Without ``scheduler``, torch's next step would fail (``LambdaLR``) or leave
-    the new rate out. Raises ValueError for parameters that the optimiser already has.
+    the new rate out.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    groups : list of dict
+        Each with ``params`` and ``lr``; see ``param_groups``.
+    scheduler : LRScheduler, optional
+        The one that the optimiser has.
+
+    Raises
+    ------
+    ValueError
+        For parameters that the optimiser already has.
+
+    Examples
+    --------
+    >>> from torch import nn, optim
+    >>> old, new = nn.Linear(2, 2), nn.Linear(2, 2)
+    >>> optimizer = optim.SGD(old.parameters(), lr=1.0)
+    >>> extend(optimizer, [{"params": list(new.parameters()), "lr": 0.1}])
+    >>> [group["lr"] for group in optimizer.param_groups]
+    [1.0, 0.1]
     """
     first = optimizer.param_groups[0]
     done = first["lr"] / first["initial_lr"] if "initial_lr" in first else 1.0
