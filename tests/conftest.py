@@ -7,6 +7,8 @@ import tempfile
 import jaxtyping
 import pytest
 
+collect_ignore = ["run_all.py", "tuning/parallel_job.py"]  # programs, which doctest would run
+
 # Before any test imports tlcourse, which reads the variable once. Workers share the session's.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["TLCOURSE_BUILD_DIR"] = tempfile.mkdtemp(prefix="tlcourse-tests-")

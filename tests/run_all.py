@@ -1,4 +1,4 @@
-"""Lint, unit tests, then every notebook through nbval; prints each part's time.
+"""Lint, types, contracts, unit tests with doctests, then every notebook; prints each part's time.
 
 Unit tests run side by side, notebooks one after the other: they measure times.
 
@@ -21,10 +21,22 @@ CELL_TIMEOUT = {"quick": 300, "full": 7200}  # seconds
 def main() -> int:
     profile = sys.argv[1] if len(sys.argv) > 1 else "quick"
     python = [sys.executable, "-m"]
+    lint_imports = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     parts = {
         "ruff": [*python, "ruff", "check", "."],
         "format": [*python, "ruff", "format", "--check", "."],
-        "unit tests": [*python, "pytest", *SIDE_BY_SIDE, "-q", "tests"],
+        "types": [*python, "mypy"],
+        "contracts": [sys.executable, "-c", lint_imports],
+        "unit tests": [
+            *python,
+            "pytest",
+            *SIDE_BY_SIDE,
+            "--doctest-modules",
+            "--durations=10",
+            "-q",
+            "tests",
+            "tlcourse",
+        ],
         "notebooks": [
             *python,
             "pytest",

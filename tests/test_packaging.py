@@ -43,13 +43,13 @@ def locked(name: str) -> dict[str, str]:
     text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
     return {
         canonicalize_name(package): version
-        for package, version in re.findall(r"^([\w.-]+)==([^ \n]+)", text, re.M)
+        for package, version in re.findall(r"^([\w.-]+)==([^ \n]+)", text, re.MULTILINE)
     }
 
 
 def declared(*extras: str) -> dict[str, SpecifierSet]:
     optional = PROJECT["optional-dependencies"]
-    return by_name(PROJECT["dependencies"] + sum((optional[extra] for extra in extras), []))
+    return by_name([*PROJECT["dependencies"], *(line for e in extras for line in optional[e])])
 
 
 def test_environment_yml_agrees_with_the_lock():
@@ -86,7 +86,7 @@ def test_the_locks_agree():
     assert locked("test").items() == versions.items()
     assert locked("lab").items() <= versions.items()
     pins = (ROOT / "requirements" / "pins.in").read_text(encoding="utf-8")
-    assert dict(re.findall(r"^(\w+)==(.+)$", pins, re.M)).items() <= versions.items()
+    assert dict(re.findall(r"^(\w+)==(.+)$", pins, re.MULTILINE)).items() <= versions.items()
     oldest = locked("oldest")
     assert oldest["torch"].startswith("2.11.") and oldest["torchvision"].startswith("0.26.")
 
@@ -94,7 +94,7 @@ def test_the_locks_agree():
 @pytest.mark.parametrize("lock", ["lab", "test", "oldest"])
 def test_every_file_that_a_lock_admits_is_hashed_and_none_has_an_address(lock: str):
     text = (ROOT / "requirements" / f"{lock}.txt").read_text(encoding="utf-8")
-    pinned = re.findall(r"^\S+==.*$", text, re.M)
+    pinned = re.findall(r"^\S+==.*$", text, re.MULTILINE)
     assert len(pinned) > 100 and all(line.endswith(" \\") for line in pinned)
     for line in text.splitlines():
         assert re.match(r"    --hash=sha256:[0-9a-f]{64}( \\)?$|[\w.-]+==[\w.!+]+ ", line), line
@@ -102,7 +102,9 @@ def test_every_file_that_a_lock_admits_is_hashed_and_none_has_an_address(lock: s
 
 def test_environment_yml_sets_the_variables_of_the_makefile():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert CONDA["variables"] == dict(re.findall(r"^export (\w+) \?= (\w+)$", makefile, re.M))
+    assert CONDA["variables"] == dict(
+        re.findall(r"^export (\w+) \?= (\w+)$", makefile, re.MULTILINE)
+    )
 
 
 OPTIONAL = {"distributed", "ray"}  # a sweep on a cluster asks for them and says how to install

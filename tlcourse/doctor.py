@@ -7,7 +7,9 @@ import os
 import platform
 import shutil
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
 
 from tlcourse import __version__
 
@@ -36,7 +38,7 @@ def examine() -> int:
         return 1
     problems += _check("weights of efficientnet_lite0", _weights)
     for name in ("cutouts", "elpv", "digits", "rendered_digits"):
-        problems += _check(f"data set {name}", lambda name=name: _dataset(name))
+        problems += _check(f"data set {name}", partial(_dataset, name))
     problems += _check("optional data sets", _optional)
     print("all that the course needs is here" if not problems else f"{problems} to mend, see above")
     return int(problems > 0)
@@ -46,7 +48,7 @@ def _check(what: str, examine_it: Callable[[], str]) -> int:
     """Print one line; 0 if well, 1 if not. Any error is a finding here, none a crash."""
     try:
         found = examine_it()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (of whatever kind, the doctor reports it)
         print(f"✘ {what}: {error}")
         return 1
     print(f"✔ {what}: {found}")
@@ -81,7 +83,7 @@ def _import_torch() -> str:
 
 
 def _weights() -> str:
-    from tlcourse.networks.backbones import verify_weights
+    from tlcourse.networks.pretrained import verify_weights
 
     return f"{verify_weights().name}, SHA-256 as published"
 
@@ -108,7 +110,7 @@ def _verify_package(package: str) -> None:
     for file in distribution(package).files or ():
         if file.hash is None:
             continue
-        digest = hashlib.new(file.hash.mode, file.locate().read_bytes()).digest()
+        digest = hashlib.new(file.hash.mode, Path(file.locate()).read_bytes()).digest()
         if base64.urlsafe_b64encode(digest).decode().rstrip("=") != file.hash.value:
             raise ValueError(f"{file} is changed; run: {_reinstall(package)}")
 
