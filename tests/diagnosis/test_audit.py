@@ -107,7 +107,7 @@ def test_se_layers_picked_by_a_part_of_their_name():
     assert "trainable, but in no group" in report.kinds()
 
 
-@pytest.mark.parametrize("decay, momentum", [(0.1, 0.0), (0.0, 0.9)])
+@pytest.mark.parametrize(("decay", "momentum"), [(0.1, 0.0), (0.0, 0.9)])
 def test_frozen_weights_that_move(backbone, decay, momentum):
     optimizer = sgd(backbone.parameters(), weight_decay=decay, momentum=momentum)
     nn.functional.cross_entropy(backbone.train()(BATCH[0]), BATCH[1]).backward()

@@ -1,4 +1,8 @@
-"""The landmark networks, each written from scratch in a file of its own, by name."""
+"""The landmark networks, each written from scratch in a file of its own, by name.
+
+Each module here is one family, with the rules that rename its weights to another library's, such as
+``resnet.TORCHVISION_NAMES`` for ``load_renamed``.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,12 +14,33 @@ from tlcourse.architectures import (
     efficientnet,
     mobilenet,
     resnet,
-    small_resnet,
     vgg,
     vision_transformer,
 )
-from tlcourse.architectures.layers import Network
+from tlcourse.architectures.layers import Network, load_renamed
+from tlcourse.architectures.small_resnet import DEPTHS, KINDS, small_resnet
+from tlcourse.architectures.squeeze_excitation import SqueezeExcitation
+from tlcourse.architectures.vision_transformer import Tokens, attention
 from tlcourse.suggestions import did_you_mean
+
+__all__ = [
+    "Network",
+    "SqueezeExcitation",
+    "Tokens",
+    "alexnet",
+    "attention",
+    "available",
+    "convnext",
+    "create",
+    "densenet",
+    "efficientnet",
+    "load_renamed",
+    "mobilenet",
+    "resnet",
+    "small_resnet",
+    "vgg",
+    "vision_transformer",
+]
 
 _BLOCKS = {
     name: resnet.BasicBlock if name in ("resnet18", "resnet34") else resnet.Bottleneck
@@ -43,9 +68,9 @@ _BUILDERS: dict[str, Callable[..., Network]] = {
     "efficientnet_lite0": efficientnet.efficientnet_lite0,
     "convnext_tiny": convnext.convnext_tiny,
     **{
-        f"{kind}{depth}": partial(small_resnet.small_resnet, depth, kind=kind)
-        for kind in small_resnet.KINDS
-        for depth in small_resnet.DEPTHS
+        f"{kind}{depth}": partial(small_resnet, depth, kind=kind)
+        for kind in KINDS
+        for depth in DEPTHS
     },
     "vit_b_16": partial(vision_transformer.vision_transformer, width=768, num_heads=12),
     "vit_tiny_patch16_224": partial(vision_transformer.vision_transformer, width=192, num_heads=3),
@@ -56,16 +81,39 @@ _BUILDERS: dict[str, Callable[..., Network]] = {
 
 
 def available() -> tuple[str, ...]:
-    """Names that ``create`` takes."""
+    """Names that ``create`` takes.
+
+    Examples
+    --------
+    >>> "resnet18" in available()
+    True
+    """
     return tuple(_BUILDERS)
 
 
 def create(
-    name: str, *, num_classes: int = 1000, in_channels: int = 3, **options: float
+    name: str, *, num_classes: int = 1000, in_channels: int = 3, **options: int | float
 ) -> Network:
-    """A randomly initialised network by name; raises ValueError for an unknown one.
+    """A randomly initialised network by name.
 
-    ``options`` are those of the architecture's own function, such as ``dropout`` or ``image_size``.
+    Parameters
+    ----------
+    name
+        One of ``available()``.
+    options
+        Those of the architecture's own function, such as ``dropout`` or ``image_size``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = create("resnet20", num_classes=7)
+    >>> network(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 7])
     """
     if name not in _BUILDERS:
         raise ValueError(

@@ -29,6 +29,7 @@ class LayerNorm2d(nn.LayerNorm):
     """LayerNorm over the channels of each place of a map; (N, C, H, W) → (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise over the channels; (N, C, H, W) → (N, C, H, W)."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -47,6 +48,7 @@ class ConvNeXtBlock(nn.Module):
         self.drop = StochasticDepth(stochastic_depth, "row")
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, C, H, W)."""
         y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))  # channels last, for the linear layers
         y = self.project(self.gelu(self.expand(y))).permute(0, 3, 1, 2)
         return x + self.drop(self.layer_scale * y)
@@ -86,5 +88,6 @@ def convnext_tiny(*, num_classes: int = 1000, in_channels: int = 3) -> Network:
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.02)
+            assert module.bias is not None, "every layer here has one"
             nn.init.zeros_(module.bias)
     return network

@@ -31,6 +31,7 @@ class DenseLayer(nn.Module):
         self.conv2 = nn.Conv2d(4 * growth_rate, growth_rate, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, C + growth_rate, H, W)."""
         new = self.conv1(torch.relu(self.norm1(x)))
         new = self.conv2(torch.relu(self.norm2(new)))
         return torch.cat([x, new], dim=1)

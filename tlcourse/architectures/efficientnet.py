@@ -79,7 +79,7 @@ def _efficientnet(
     activation: type[nn.Module], num_classes: int, in_channels: int, *, dropout: float, full: bool
 ) -> Network:
     """``full``: with squeeze-and-excitation and stochastic depth."""
-    settings = []
+    settings: list[BlockSetting] = []
     before = 32
     for expansion, kernel_size, after, repeats, first_stride in TABLE:
         for stride in [first_stride] + [1] * (repeats - 1):

@@ -46,6 +46,7 @@ class InvertedResidual(nn.Module):
         self.has_shortcut = s.stride == 1 and before == s.after
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, before, H, W) → (N, after, H / stride, W / stride)."""
         y = self.project(self.se(self.depthwise(self.expand(x))))
         return x + self.drop(y) if self.has_shortcut else y
 

@@ -3,8 +3,12 @@
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
+from jaxtyping import Float
 from torch import Tensor, nn
+
+from tlcourse.shapes import Logits
 
 NameRules = Sequence[tuple[str, str]]
 # The stage to which a map belongs that is that many times smaller than the image.
@@ -16,6 +20,12 @@ class Network(nn.Sequential):
 
     ``forward`` takes images (N, in_channels, H, W) and gives logits (N, num_classes). It raises
     ValueError for another number of channels and for images smaller than ``min_size`` pixels.
+
+    Examples
+    --------
+    >>> network = Network(in_channels=3, min_size=2, neck=nn.Flatten(), head=nn.Linear(12, 5))
+    >>> [name for name, _ in network.named_children()]
+    ['neck', 'head']
     """
 
     def __init__(self, *, in_channels: int, min_size: int, **stages: nn.Module) -> None:
@@ -23,7 +33,8 @@ class Network(nn.Sequential):
         self.in_channels = in_channels
         self.min_size = min_size
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "n c h w"]) -> Logits:
+        """Logits (N, num_classes) of images (N, in_channels, H, W)."""
         if images.ndim != 4 or images.shape[1] != self.in_channels:
             raise ValueError(
                 f"images have shape {tuple(images.shape)}; "
@@ -43,7 +54,9 @@ def named(**layers: nn.Module) -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers))
 
 
-def kaiming_convolutions(network: nn.Module, *, mode: str = "fan_out") -> None:
+def kaiming_convolutions(
+    network: nn.Module, *, mode: Literal["fan_in", "fan_out"] = "fan_out"
+) -> None:
     """Initial weights of convolutions behind which ReLU stands (He et al. 2015)."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -66,8 +79,22 @@ def load_renamed(
 ) -> None:
     """Load a reference library's weights: each of our names, rewritten by the rules, is its name.
 
-    The rules are (regular expression, replacement), applied one after another. Raises ValueError
-    when names are left over on either side; shapes are checked by torch.
+    Parameters
+    ----------
+    to_reference
+        Rules (regular expression, replacement), applied one after another.
+
+    Raises
+    ------
+    ValueError
+        When names are left over on either side; shapes are checked by torch.
+
+    Examples
+    --------
+    >>> ours, theirs = named(head=nn.Linear(4, 2)), named(fc=nn.Linear(4, 2))
+    >>> load_renamed(ours, theirs.state_dict(), [("^head", "fc")])
+    >>> ours.head.weight.equal(theirs.fc.weight)
+    True
     """
     names = {name: _rewrite(name, to_reference) for name in network.state_dict()}
     missing = sorted(set(names.values()) - set(state_dict))

@@ -52,6 +52,7 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, before, H, W) → (N, width, H / stride, W / stride)."""
         residual = self.relu(self.norm1(self.conv1(x)))
         residual = self.se(self.norm2(self.conv2(residual)))
         return self.relu(residual + self.shortcut(x))
@@ -75,6 +76,7 @@ class Bottleneck(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, before, H, W) → (N, 4 · width, H / stride, W / stride)."""
         residual = self.relu(self.norm1(self.conv1(x)))
         residual = self.relu(self.norm2(self.conv2(residual)))
         residual = self.se(self.norm3(self.conv3(residual)))

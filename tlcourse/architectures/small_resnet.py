@@ -28,6 +28,7 @@ class PaddedShortcut(nn.Module):
         self.new_channels = after - before
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, before, H, W) → (N, after, H / stride, W / stride)."""
         return pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
 
 
@@ -38,6 +39,7 @@ class NoShortcut(nn.Module):
         super().__init__()
 
     def forward(self, x: Tensor) -> Tensor:
+        """A zero, which adds to any shape."""
         return torch.zeros((), dtype=x.dtype, device=x.device)
 
 

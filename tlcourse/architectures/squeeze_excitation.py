@@ -1,5 +1,6 @@
 """Squeeze-and-excitation (Hu et al. 2018): each channel is scaled by what all channels show."""
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -8,6 +9,12 @@ class SqueezeExcitation(nn.Module):
 
     (N, C, H, W) → (N, C, H, W), through ``hidden`` units. The paper has ReLU and a sigmoid;
     MobileNetV3 and EfficientNet take other activations.
+
+    Examples
+    --------
+    >>> import torch
+    >>> SqueezeExcitation(64, hidden=4)(torch.rand(2, 64, 7, 7)).shape
+    torch.Size([2, 64, 7, 7])
     """
 
     def __init__(
@@ -25,10 +32,11 @@ class SqueezeExcitation(nn.Module):
         self.fc2 = nn.Conv2d(hidden, channels, 1)
         self.gate = gate()
 
-    def gates(self, x: Tensor) -> Tensor:
+    def gates(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c 1 1"]:
         """How much of each channel passes; (N, C, 1, 1)."""
         squeezed = x.mean(dim=(2, 3), keepdim=True)
         return self.gate(self.fc2(self.activation(self.fc1(squeezed))))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+        """The map, each channel times its gate."""
         return x * self.gates(x)

@@ -1,6 +1,7 @@
 """Vision transformer (Dosovitskiy et al. 2021): an image as a sentence of patches."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -41,6 +42,12 @@ class Tokens(nn.Module):
     """Patches as vectors, a class token before them, positions added; (N, C, H, W) → (N, T, D).
 
     Raises ValueError for images of another size than the positions are made for.
+
+    Examples
+    --------
+    >>> tokens = Tokens(image_size=32, patch_size=4, width=24, in_channels=3)
+    >>> tokens(torch.rand(2, 3, 32, 32)).shape  # 8 · 8 patches and the class token
+    torch.Size([2, 65, 24])
     """
 
     def __init__(self, image_size: int, patch_size: int, width: int, in_channels: int) -> None:
@@ -57,7 +64,8 @@ class Tokens(nn.Module):
         num_tokens = 1 + (image_size // patch_size) ** 2
         self.position = nn.Parameter(torch.empty(1, num_tokens, width).normal_(std=0.02))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n t d"]:
+        """(N, C, H, W) → (N, T, D)."""
         height, width = images.shape[2:]
         if (height, width) != (self.image_size, self.image_size):
             raise ValueError(
@@ -69,10 +77,23 @@ class Tokens(nn.Module):
         return torch.cat([class_token, patches], dim=1) + self.position
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """softmax(q kᵀ / √d) v and the weights themselves, as written (Vaswani et al. 2017, eq. 1).
+def attention(
+    query: Float[Tensor, "... q d"], key: Float[Tensor, "... t d"], value: Float[Tensor, "... t v"]
+) -> tuple[Float[Tensor, "... q v"], Float[Tensor, "... q t"]]:
+    """softmax(q kᵀ / √d) v and the weights themselves, as written.
 
     Query, key and value are (…, T, d); gives (…, T, d) and weights (…, T, T) whose rows sum to 1.
+
+    References
+    ----------
+    Vaswani et al. 2017, Attention Is All You Need, equation 1
+
+    Examples
+    --------
+    >>> x = torch.rand(2, 5, 8)
+    >>> value, weights = attention(x, x, x)
+    >>> value.shape, weights.shape
+    (torch.Size([2, 5, 8]), torch.Size([2, 5, 5]))
     """
     scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
     weights = scores.softmax(dim=-1)
@@ -93,12 +114,13 @@ class MultiHeadSelfAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "n t d"]) -> Float[Tensor, "n t d"]:
+        """(N, T, D) → (N, T, D)."""
         # torch's fast path of the formula above; the tests compare them.
         gathered = scaled_dot_product_attention(*self._heads(x))
         return self.out(gathered.transpose(1, 2).flatten(2))
 
-    def weights(self, x: Tensor) -> Tensor:
+    def weights(self, x: Float[Tensor, "n t d"]) -> Float[Tensor, "n heads t t"]:
         """How much each token (row) takes from each token; (N, heads, T, T)."""
         return attention(*self._heads(x))[1]
 
@@ -121,6 +143,7 @@ class EncoderBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, T, D) → (N, T, D)."""
         x = x + self.attention(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
@@ -129,6 +152,7 @@ class ClassToken(nn.Module):
     """The class token of a sequence; (N, T, D) → (N, D)."""
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """(N, T, D) → (N, D)."""
         return tokens[:, 0]
 
 

@@ -236,7 +236,7 @@ def stage_faults(stages: pd.DataFrame, learns: Collection[str] | None) -> Iterat
     if learns is None:
         return
     if unknown := set(learns) - set(stages.index):
-        raise ValueError(f"no stage {sorted(unknown)[0]!r}; stages are {', '.join(stages.index)}")
+        raise ValueError(f"no stage {min(unknown)!r}; stages are {', '.join(stages.index)}")
     moving = set(stages.index[stages["moved"] > 0])
     if unmeant := sorted(moving - set(learns)):
         yield Fault(
