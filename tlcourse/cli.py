@@ -1,17 +1,18 @@
 """The command ``tlcourse``; each subcommand imports what it needs only when it is called."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 
-from tlcourse.cli_images import add_commands
+from tlcourse.cli_images import Command, add_commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; the exit status is 0 when all is well, 1 when something failed."""
     parser = argparse.ArgumentParser(prog="tlcourse", description="A course on transfer learning.")
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Command)
 
     doctor = commands.add_parser("doctor", help="versions, device, data and weights")
     doctor.set_defaults(run=_doctor)
@@ -24,6 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kept.add_argument("--record", action="store_true", help="keep the claims in data/results")
     course.set_defaults(run=_course)
 
+    check = commands.add_parser("check", help="run the chapters and say what changed")
+    check.add_argument("chapters", nargs="*", help="numbers or names, such as 06; default: all")
+    check.add_argument("--executed", action="store_true", help="compare what course ran last")
+    check.add_argument("--format", choices=("table", "json", "github"), default="table")
+    check.set_defaults(run=_check)
+
     claims = commands.add_parser("claims", help="the table of claims of the last run")
     claims.set_defaults(run=_claims)
 
@@ -31,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options = parser.parse_args(arguments)
     # Redirected output on Windows has no sign for a tick: print "?" there, rather than stop.
-    sys.stdout.reconfigure(errors="replace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
         return options.run(options)
     except (ValueError, OSError) as error:  # a fault of the input: no traceback
@@ -50,6 +58,13 @@ def _course(options: argparse.Namespace) -> int:
     from tlcourse.book.course import run_course
 
     return run_course(options.chapters, save=options.save, record=options.record)
+
+
+def _check(options: argparse.Namespace) -> int:
+    os.environ["TLCOURSE_PROFILE"] = "quick"  # as the chapters are committed
+    from tlcourse.book.check import run_check
+
+    return run_check(options.chapters, executed=options.executed, form=options.format)
 
 
 def _claims(options: argparse.Namespace) -> int:
