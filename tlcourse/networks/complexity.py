@@ -24,6 +24,13 @@ def complexity(network: nn.Module, *, image_size: int, in_channels: int = 3) -> 
     counter calls flops; ``activation_bytes`` is what the forward pass keeps for the backward pass
     besides the weights, in float32; ``receptive_field`` is in pixels, infinite for a stage that
     sees the whole image. The network's own stages are run one after another.
+
+    Examples
+    --------
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 4, 1))
+    >>> table = complexity(network, image_size=10)
+    >>> [str(output) for output in table["output"]], table["multiply_adds"].tolist()
+    (['8 × 10 × 10', '4 × 10 × 10'], [21600, 3200])
     """
     x = torch.zeros(1, in_channels, image_size, image_size)
     fields = receptive_fields(network, image_size=image_size, in_channels=in_channels)

@@ -51,6 +51,11 @@ def landscape(
     parameters and multiply_adds are counted, images_per_second is measured here (eval mode, median
     of three batches), top1 is published: in per cent, with torchvision's first weights, and
     top1_newest with its newest, where there are others.
+
+    Examples
+    --------
+    >>> landscape(["mobilenet_v3_small"], image_size=32, batch_size=1)["top1"].tolist()
+    [67.668]
     """
     rows = {}
     for name in progress(names, desc="networks"):
@@ -79,7 +84,7 @@ def multiply_adds(name: str, image_size: int) -> int:
 
 def images_per_second(network: nn.Module, image_size: int, batch_size: int) -> float:
     """Forward passes in eval mode on this machine's device, channels last: median of three."""
-    network.to(device(), memory_format=torch.channels_last)
+    network.to(device()).to(memory_format=torch.channels_last)
     images = torch.rand(batch_size, 3, image_size, image_size, device=device())
     images = images.to(memory_format=torch.channels_last)
     with evaluating(network), torch.inference_mode():
@@ -96,7 +101,18 @@ def choose(
 ) -> str:
     """The network of highest published top-1 (first weights) that keeps the limits.
 
-    Raises ValueError when none does, and says which comes nearest to each limit.
+    Raises
+    ------
+    ValueError
+        When none does; it says which comes nearest to each limit.
+
+    Examples
+    --------
+    >>> columns = ["parameters", "images_per_second", "top1", "licence"]
+    >>> rows = {"small": (1e6, 90.0, 60.0, "MIT"), "large": (9e7, 5.0, 80.0, "MIT")}
+    >>> table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    >>> choose(table), choose(table, max_parameters=5e6)
+    ('large', 'small')
     """
     fits = table[
         (table["parameters"] <= max_parameters)
@@ -119,6 +135,14 @@ def undominated(table: pd.DataFrame, cost: str) -> list[str]:
     """Networks than which no other is both cheaper (or faster) and more accurate, cheapest first.
 
     ``cost`` is a column: parameters, multiply_adds or images_per_second.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame(
+    ...     {"parameters": [1, 2, 3], "top1": [60, 55, 70]}, index=["small", "poor", "large"]
+    ... )
+    >>> undominated(table, "parameters")
+    ['small', 'large']
     """
     cheapest_first = table.sort_values(cost, ascending=cost != "images_per_second")
     best, names = 0.0, []

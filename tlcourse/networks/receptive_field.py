@@ -17,6 +17,11 @@ class Field(NamedTuple):
     ``size`` of the window, ``step`` from one place to the next, ``centre`` of the first place's
     window (pixel 0 is the image's first). Size is infinite, step and centre are NaN, where a place
     depends on the whole image.
+
+    Examples
+    --------
+    >>> Field(size=7, step=2, centre=3.0).size
+    7
     """
 
     size: float
@@ -35,6 +40,12 @@ def receptive_fields(
     Behind global pooling, squeeze-and-excitation, attention and flattening it is the whole image.
     Convolutions must not be dilated. Windows of stages that follow one another compose as in
     Araujo et al. 2019, *Computing receptive fields of convolutional neural networks*.
+
+    Examples
+    --------
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.Conv2d(8, 8, 3))
+    >>> receptive_fields(network, image_size=32)["1"]
+    Field(size=7, step=2, centre=3.0)
     """
     fields = {}
     field = Field(1, 1, 0)

@@ -35,7 +35,18 @@ def split_into_stages(network: nn.Module) -> Stages:
     """The parts of a torchvision or timm classification network, by stage, in the order they run.
 
     Running the parts one after another gives the network's own logits; the parts share its
-    parameters. Raises ValueError for a network that does not end in one linear classifier.
+    parameters.
+
+    Raises
+    ------
+    ValueError
+        For a network that does not end in one linear classifier.
+
+    Examples
+    --------
+    >>> import torchvision
+    >>> list(split_into_stages(torchvision.models.resnet18()))
+    ['stem', 'stage1', 'stage2', 'stage3', 'stage4', 'neck', 'head']
     """
     for family, split in _FAMILIES.items():
         if type(network) is family:
@@ -64,6 +75,7 @@ class TimmTokens(nn.Module):
 
     def __init__(self, network: timm_models.VisionTransformer) -> None:
         super().__init__()
+        assert network.cls_token is not None and network.pos_embed is not None  # see _timm_vit
         self.patch_embed = network.patch_embed
         self.cls_token = network.cls_token
         self.pos_embed = network.pos_embed
@@ -182,7 +194,9 @@ def _timm_vgg(net: timm_models.VGG) -> Stages:
 
 
 def _timm_densenet(net: timm_models.DenseNet) -> Stages:
-    neck = nn.Sequential(net.features.norm5, net.global_pool, net.head_drop)
+    norm = net.features.get_submodule("norm5")
+    pool = net.get_submodule("global_pool")
+    neck = nn.Sequential(norm, pool, net.head_drop)
     return {**_densenet(net.features), "neck": neck, "head": net.classifier}
 
 
@@ -215,8 +229,9 @@ def _timm_vit(net: timm_models.VisionTransformer) -> Stages:
 def _split_body(network: nn.Module) -> Stages:
     """Any other network: all of it but its last linear layer, and that layer."""
     linear = [name for name, m in network.named_modules() if isinstance(m, nn.Linear)]
-    if hasattr(network, "get_classifier"):  # timm says which layer classifies
-        classifier = network.get_classifier()
+    named_by_timm = getattr(network, "get_classifier", None)  # which layer classifies
+    if named_by_timm is not None:
+        classifier = named_by_timm()
     else:
         classifier = network.get_submodule(linear[-1]) if linear else None
     path = next((n for n, m in network.named_modules() if m is classifier), None)
