@@ -130,9 +130,24 @@ def test_every_import_is_declared():
     assert not undeclared
 
 
-def test_one_version_everywhere():
+def test_one_version_and_one_date_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert PROJECT["version"] == tlcourse.__version__ == str(citation["version"])
+    assert citation["license"] == PROJECT["license"]
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.findall(r"^## \[([\d.]+)\] – (\S+)$", changes, re.MULTILINE)
+    assert released[0] == (PROJECT["version"], str(citation["date-released"]))
+    assert changes.index("## [Unreleased]") < changes.index(f"## [{PROJECT['version']}]")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.stem
+)
+def test_workflows_name_commits_of_what_they_use(path: Path):
+    text = path.read_text(encoding="utf-8")
+    assert yaml.safe_load(text)["jobs"]
+    for action, commit in re.findall(r"uses: (\S+?)@(\S+)", text):
+        assert re.fullmatch("[0-9a-f]{40}", commit), action
 
 
 def test_ci_is_the_readers_test_command():
