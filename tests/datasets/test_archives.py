@@ -87,3 +87,25 @@ def test_too_many_files_long_names_and_damage_are_named(tmp_path, monkeypatch):
     for path, message in ((many, "more than 3"), (long, "255 bytes"), (damaged, "cannot be unpa")):
         with pytest.raises(ArchiveError, match=message):
             unpack(path, tmp_path / "out")
+
+
+def test_what_reaches_a_limit_is_unpacked_and_one_more_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_FILES", 3)
+    monkeypatch.setattr(archives, "MAX_BYTES", 30)
+    names = ["a.png", "b.png", "x" * 251 + ".png"]  # 255 bytes
+    unpack(zipped(tmp_path / "full.zip", dict.fromkeys(names, bytes(10))), tmp_path / "full")
+    assert len(list((tmp_path / "full").iterdir())) == 3
+    for files, message in (
+        ({"a.png": bytes(31)}, "zip bomb"),
+        ({"x" * 252 + ".png": b""}, "255 bytes"),
+    ):
+        with pytest.raises(ArchiveError, match=message):
+            unpack(zipped(tmp_path / "more.zip", files), tmp_path / "more")
+
+
+def test_a_damaged_archive_is_named_in_our_own_words(tmp_path):
+    broken = tarred(tmp_path / "a.tgz", [tarfile.TarInfo("a.png")], b"1")
+    broken.write_bytes(broken.read_bytes()[:40])
+    with pytest.raises(ArchiveError, match="damaged or encrypted, or the disk is full") as caught:
+        unpack(broken, tmp_path / "out")
+    assert str(caught.value.__cause__) not in str(caught.value)

@@ -223,3 +223,24 @@ def test_absurd_sizes_and_depths_are_refused_before_decoding(tmp_path):
     Image.new("F", (9, 9)).save(tmp_path / "float.tiff")
     with pytest.raises(ImageError, match="32-bit values"):
         open_image(tmp_path / "float.tiff")
+
+
+def test_the_smallest_and_the_narrowest_image_that_is_taken(tmp_path):
+    assert open_image(save(tmp_path / "small.png", size=(8, 8))).size == (8, 8)
+    assert open_image(save(tmp_path / "strip.png", size=(400, 8))).size == (400, 8)
+    with pytest.raises(ImageError, match="401 × 8 px is a strip; one side may be 50 times"):
+        open_image(save(tmp_path / "strip.png", size=(401, 8)))
+
+
+def test_a_damaged_file_and_one_without_permission_are_told_apart(tmp_path, monkeypatch):
+    path = save(tmp_path / "x.png")
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(ImageError, match=r"x.png: damaged or truncated$"):
+        open_image(path)
+
+    def refuse(_):
+        raise PermissionError(13, "refused")
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(ImageError, match="may not be read"):
+        open_image(path)

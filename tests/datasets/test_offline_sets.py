@@ -172,7 +172,9 @@ def test_rendered_digits_are_digits():
     assert min(share) > 0.5
 
 
-@pytest.mark.parametrize(("width", "height"), [(300, 200), (151, 333), (64, 64)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(300, 200), (151, 333), (64, 64), (31, 47), (40, 9), (57, 58)]
+)
 def test_tensors_are_resized_and_cropped_as_torchvision_does(width, height):
     rng = np.random.default_rng(0)
     arrays = rng.integers(0, 256, (8, height, width, 3), dtype=np.uint8)
@@ -186,6 +188,10 @@ def test_tensors_are_resized_and_cropped_as_torchvision_does(width, height):
     )
     assert torch.equal(tensors, torch.stack([reference(images[i]) for i in (4, 5)]))
     assert targets.tolist() == [0, 1]
+    small, _ = dataset.tensors("validation", 57)  # the shorter side, where nothing else is said
+    assert torch.equal(small, dataset.tensors("validation", 57, resize_size=57)[0])
+    with pytest.raises(DatasetError, match="image_size 58 must be positive and at most resize_si"):
+        dataset.tensors("validation", 58, resize_size=57)
 
 
 def test_splits_are_stratified_and_groups_whole():
@@ -206,6 +212,8 @@ def test_splits_are_stratified_and_groups_whole():
 def test_what_cannot_be_split_is_refused():
     with pytest.raises(DatasetError, match="class 'rare' has 6 images .* at least 7 are needed"):
         make_splits(np.array([0] * 20 + [1] * 6), class_names=("many", "rare"), seed=0)
+    enough = make_splits(np.array([0] * 20 + [1] * 7), class_names=("many", "rare"), seed=0)
+    assert all((indices >= 20).any() for indices in enough.values())
     copies = np.array([0] * 20), np.zeros(20, dtype=int)
     with pytest.raises(DatasetError, match="class 'one' has 1 different"):
         make_splits(*copies, class_names=("one",), seed=0)
@@ -224,6 +232,12 @@ def test_wrong_descriptions_are_refused():
         good.tensors("train", 8, interpolation="cubic")
     with pytest.raises(DatasetError, match="split indices run from 0 to 1797"):
         ImageDataset(**{**vars(good), "splits": {**good.splits, "test": np.array([0, 1797])}})
+    with pytest.raises(DatasetError, match="split indices run from -1 to"):
+        ImageDataset(**{**vars(good), "splits": {**good.splits, "test": np.array([-1])}})
+    with pytest.raises(DatasetError, match="a classifier needs at least two"):
+        ImageDataset(**{**vars(good), "class_names": ("0",), "labels": 0 * good.labels})
+    with pytest.raises(DatasetError, match="1796 images but 1797 labels"):
+        ImageDataset(**{**vars(good), "images": good.images[1:]})
     with pytest.raises(DatasetError, match="no images in test"):
         ImageDataset(**{**vars(good), "splits": {**good.splits, "test": np.array([], int)}})
     with pytest.raises(DatasetError, match="the splits share images"):

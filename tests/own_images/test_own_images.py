@@ -14,9 +14,7 @@ import torch
 from PIL import Image
 
 from tlcourse.cli import main
-from tlcourse.datasets import load_dataset, load_folder
-from tlcourse.datasets.folder_checks import check_images
-from tlcourse.datasets.scenes import make_scenes
+from tlcourse.datasets import check_images, load_dataset, load_folder, make_scenes
 from tlcourse.errors import BackboneError, DatasetError, ImageError, ModelFolderError, OutputError
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.networks.heads import mlp_head

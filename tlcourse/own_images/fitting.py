@@ -11,8 +11,7 @@ import torch
 from tlcourse.advice.advisor import Advice, advise, load_records
 from tlcourse.advice.measurements import measure
 from tlcourse.advice.strategies import STEPS, Trained, strategy_named, train
-from tlcourse.datasets import ImageDataset, load_folder
-from tlcourse.datasets.folder_checks import check_images
+from tlcourse.datasets import ImageDataset, check_images, load_folder
 from tlcourse.diagnosis.calibration import fit_temperature
 from tlcourse.errors import DatasetError
 from tlcourse.networks.backbones import Backbone

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from tlcourse.datasets import open_image
 from tlcourse.datasets.folders import walk
-from tlcourse.datasets.images import open_image
 from tlcourse.diagnosis.maps import explain
 from tlcourse.errors import DatasetError, ImageError, ModelFolderError, OutputError
 from tlcourse.own_images.export import CHECKED, export_onnx, export_torch, load_network

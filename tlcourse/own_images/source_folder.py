@@ -11,7 +11,7 @@ import pandas as pd
 
 from tlcourse.advice.advisor import Advice
 from tlcourse.advice.strategies import strategy_named
-from tlcourse.datasets.archives import is_archive, unpack
+from tlcourse.datasets import is_archive, unpack
 from tlcourse.errors import DatasetError, OutputError
 from tlcourse.files import replacing
 from tlcourse.networks.backbones import BACKBONE, load_backbone
