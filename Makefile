@@ -46,12 +46,12 @@ $(TESTER): $(LEARNER) $(TESTERS_PACKAGES)
 	@touch $@
 
 # The files browser shows the whole clone, and chapter 00 is open. JupyterLab would ask its makers
-# for news, updates and extensions; the course stays offline.
+# for news, updates and extensions, and the reader whether it may; the course stays offline.
 lab: $(LEARNER)
 	@$(BIN)/jupyter lab --ServerApp.root_dir=. \
 	  --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb --LabApp.news_url=None \
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
-	  --LabApp.extension_manager=readonly
+	  --LabApp.extension_manager=readonly --LabApp.app_settings_dir=.jupyter
 
 course: $(LEARNER)
 	@$(BIN)/python -m tlcourse course --profile $(PROFILE)
