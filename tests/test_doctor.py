@@ -7,7 +7,7 @@ import pytest
 
 from tlcourse import doctor
 from tlcourse.datasets import cutouts
-from tlcourse.networks import backbones
+from tlcourse.networks import pretrained
 from tlcourse.runtime import REPO_DIR
 
 
@@ -27,12 +27,12 @@ def test_a_healthy_machine(capsys):
 
 def test_damaged_weights(monkeypatch, capsys, tmp_path):
     """One byte flipped in the middle of the file."""
-    original = backbones.verify_weights()
+    original = pretrained.verify_weights()
     content = bytearray(original.read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / original.name).write_bytes(content)
     spec = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
-    monkeypatch.setattr(backbones, "find_spec", lambda name: spec)
+    monkeypatch.setattr(pretrained, "find_spec", lambda name: spec)
     assert doctor.examine() == 1
     out = capsys.readouterr().out
     assert "✘ weights of efficientnet_lite0" in out
