@@ -31,8 +31,8 @@ def records(gains: dict[str, dict[str, float]], *, noise: float = 0.002) -> pd.D
     return pd.DataFrame(rows)
 
 
-def measured(distance: float, per_class: int = 40, **others: object) -> Measured:
-    plain = {"images": 4 * per_class, "classes": 4, "probe": 0.6, "centroid": 0.5}
+def measured(distance: float, per_class: float = 40.0, **others: object) -> Measured:
+    plain = {"images": int(4 * per_class), "classes": 4, "probe": 0.6, "centroid": 0.5}
     return Measured(**{**plain, "per_class": per_class, "distance": distance, **others})
 
 
@@ -65,7 +65,7 @@ def test_of_strategies_a_point_apart_the_cheapest_is_advised_and_the_doubt_is_na
 def test_a_set_unlike_any_recorded_is_doubted():
     table = records(NEAR_AND_FAR)
     assert any("no recorded set is like" in d for d in advise(measured(0.9), table).doubts)
-    assert any("images a class" in d for d in advise(measured(0.0, 5), table).doubts)
+    assert any("images a class" in d for d in advise(measured(0.0, 5.0), table).doubts)
     with pytest.raises(ValueError, match="no recorded cells"):
         advise(measured(0.0), table[:0])
 
@@ -92,7 +92,9 @@ def test_costs_follow_the_recipe():
 
 
 def test_a_share_of_the_stages_costs_what_lies_between_the_measured_ones():
-    assert [COSTS.share(stages) for stages in (0, 0.25, 0.5, 1)] == pytest.approx([0, 0.3, 0.6, 1])
+    assert [COSTS.share(stages) for stages in (0.0, 0.25, 0.5, 1.0)] == pytest.approx(
+        [0, 0.3, 0.6, 1]
+    )
     assert COSTS.share(0.75) == pytest.approx(0.8)
     quarter = Strategy("", "", "", (Phase(10, lr=1.0, frozen=0.25),))
     assert COSTS.of(quarter, 800, steps=10) == pytest.approx(800 * (0.01 + 10 * 0.7 * 0.04))
@@ -123,7 +125,7 @@ def test_what_takes_too_long_is_not_advised_unless_all_does():
 
 
 @pytest.mark.parametrize(
-    "half, expected",
+    ("half", "expected"),
     [((9, 2, 3, 1), 2), ((9, 2, 99, 1), 2), ((9, 7, 9, 8), 4)],
     ids=["the first run warms up", "one disturbed run", "never slower than the whole"],
 )
@@ -135,7 +137,7 @@ def test_costs_are_medians(half, expected, monkeypatch):
         load_backbone("tlcourse/resnet20", pretrained=False),
         torch.zeros(3, 3, 8, 8, dtype=torch.uint8),
     )
-    assert costs == Costs(forward=4, half=expected, training=20)
+    assert costs == Costs(forward=4.0, half=float(expected), training=20.0)
 
 
 def test_photographs_are_measured_as_nearer_than_solar_cells():

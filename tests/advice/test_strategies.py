@@ -6,9 +6,7 @@ import torch
 
 from tlcourse.advice.strategies import EPOCHS, QUADRANTS, STRATEGIES, start, strategy_named, train
 from tlcourse.advice.tasks import make_task
-from tlcourse.datasets.scenes import checks, make_scenes
-from tlcourse.datasets.shifts import blur, tint
-from tlcourse.datasets.subsets import few
+from tlcourse.datasets import blur, checks, few, make_scenes, tint
 from tlcourse.errors import DatasetError
 from tlcourse.networks.backbones import Backbone, load_backbone
 
@@ -89,7 +87,7 @@ def test_shifts_change_what_they_name():
     images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
     tinted, blurred = tint(images).float(), blur(images).float()
     assert torch.allclose(tinted[:, 2], images[:, 2] * 0.7, atol=0.51)
-    assert torch.equal(tint(images, (1, 1, 1)), images)
+    assert torch.equal(tint(images, (1.0, 1.0, 1.0)), images)
     assert blurred.std() < 0.5 * images.float().std()
     assert blurred.mean() == pytest.approx(images.float().mean(), abs=1)
 

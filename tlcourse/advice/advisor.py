@@ -106,7 +106,7 @@ def advise(
     Examples
     --------
     >>> photographs = Measured(
-    ...     images=140, classes=7, per_class=20, distance=0.05, probe=0.8, centroid=0.7
+    ...     images=140, classes=7, per_class=20.0, distance=0.05, probe=0.8, centroid=0.7
     ... )
     >>> advise(photographs, load_records()).strategy in STRATEGIES
     True

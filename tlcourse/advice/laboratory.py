@@ -57,7 +57,13 @@ MATRICES = {
 
 
 def cells(matrix: Matrix) -> list[Settings]:
-    """Settings of ``run_cell`` for the whole matrix, those of the first seed first."""
+    """Settings of ``run_cell`` for the whole matrix, those of the first seed first.
+
+    Examples
+    --------
+    >>> len(cells(MATRICES["laptop"]))
+    350
+    """
     return [
         {**task, "strategy": strategy, "steps": matrix.steps, "max_test": matrix.max_test}
         for task in tasks(matrix)
@@ -85,8 +91,20 @@ def tasks(matrix: Matrix) -> list[Settings]:
 def run_matrix(folder: Path, name: str, **options: Any) -> list[Report]:
     """Measure and train every cell of a matrix into ``folder``, resumably; see ``sweep``.
 
-    ``strategies.sqlite`` has the trained cells, ``measurements.sqlite`` what the advisor knows of
-    their tasks, ``environment.json`` the device, versions and date of the last call.
+    Parameters
+    ----------
+    folder : Path
+        ``strategies.sqlite`` has the trained cells, ``measurements.sqlite`` what the advisor knows
+        of their tasks, ``environment.json`` the device, versions and date of the last call.
+    name : str
+        Of ``MATRICES``.
+    options
+        workers, backend and address of ``sweep``.
+
+    Returns
+    -------
+    list of Report
+        Of the tasks that were measured, and of the cells.
     """
     matrix = MATRICES[name]
     reports = [
@@ -111,7 +129,20 @@ def run_cell(
 ) -> dict[str, object]:
     """Train one network and test it: accuracies in [0, 1], the validation curve, and seconds.
 
-    ``plain`` is the accuracy on test images as they are, the other names are shifts.
+    Parameters
+    ----------
+    dataset, per_class, image_size, seed, max_test
+        The task, see ``make_task``.
+    strategy, backbone : str
+        Their names.
+    steps : int
+        Of training, at least so many.
+
+    Returns
+    -------
+    dict
+        ``plain`` is the accuracy on test images as they are, other names are shifts; ``curve`` are
+        the validation accuracies after ``curve_steps``; ``seconds`` those of the training.
     """
     task = make_task(
         dataset, per_class=per_class, image_size=image_size, seed=seed, max_test=max_test
@@ -125,6 +156,7 @@ def run_cell(
         num_classes=task.num_classes,
         steps=steps,
         seed=seed,
+        cache=None,  # a cell's seconds do not depend on the cells before it
     )
     seconds = time.perf_counter() - started
     return {

@@ -6,6 +6,8 @@ from statistics import median
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from tlcourse.advice.strategies import BATCH_SIZE, EPOCHS, Strategy, first_stages
 from tlcourse.datasets import load_dataset
@@ -170,7 +172,7 @@ def transfer_scores(backbone: Backbone, data: Data, *, seed: int) -> dict[str, f
 
 def _samples(
     backbone: Backbone, features: Features, image_size: int, seed: int
-) -> tuple[Features, Features]:
+) -> tuple[Float[Tensor, "r d"], Float[Tensor, "s d"]]:
     """Features of the cutouts in a drawn order, and of as many images as the distances take."""
     generator = torch.Generator().manual_seed(seed)
     cutouts, _ = load_dataset("cutouts").tensors("all", image_size)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from torch import nn
@@ -10,7 +11,7 @@ from torch.optim import AdamW
 
 from tlcourse.networks.backbones import Backbone, load_backbone
 from tlcourse.networks.features import extract_features
-from tlcourse.shapes import Data
+from tlcourse.shapes import Data, OtherData
 from tlcourse.suggestions import did_you_mean
 from tlcourse.tuning.batchnorm import Policy, set_policy
 from tlcourse.tuning.freezing import freeze, unfreeze
@@ -137,18 +138,20 @@ def train(
     backbone: Backbone,
     strategy: Strategy,
     train_data: Data,
-    validation_data: Data | None,
+    validation_data: OtherData | None,
     *,
     num_classes: int,
     steps: int,
     seed: int,
     batch_size: int = BATCH_SIZE,
+    cache: Literal["default"] | None = "default",
     checkpoint: Path | None = None,
     on_epoch: Callable[[pd.DataFrame], None] | None = None,
 ) -> Trained:
     """Follow a strategy's recipe, from a pretrained network that stays as it is.
 
-    What is frozen through a phase runs once, before it, over each image once.
+    What is frozen through a phase runs once, before it, over each image once, and not at all where
+    the cache of features has it, from another phase, another strategy or ``measure``.
 
     Parameters
     ----------
@@ -166,6 +169,9 @@ def train(
         ``steps`` steps, it is as many passes as make a tenth of them.
     seed, batch_size : int
         The seed is that of new weights, order and augmentation.
+    cache : "default" or None
+        Where what frozen stages gave is kept and found, see ``extract_features``; None computes it
+        anew, as a stopwatch needs.
     checkpoint : Path, optional
         A folder in which every phase keeps its epochs; an interrupted training goes on from there.
     on_epoch : callable, optional
@@ -194,7 +200,7 @@ def train(
             weight_decay=WEIGHT_DECAY,
             factors=pretrained_factor(network, phase.factor),
         )
-        model, inputs, held_out = _behind_frozen(network, phase, train_data, validation_data)
+        model, inputs, held_out = _behind_frozen(network, phase, train_data, validation_data, cache)
         history = fit(
             model,
             inputs,
@@ -244,14 +250,18 @@ def _set_trainable(network: Backbone, strategy: Strategy, phase: Phase) -> Gradu
 
 
 def _behind_frozen(
-    network: Backbone, phase: Phase, train_data: Data, validation_data: Data | None
-) -> tuple[nn.Module, Data, Data | None]:
+    network: Backbone,
+    phase: Phase,
+    train_data: Data,
+    validation_data: OtherData | None,
+    cache: Literal["default"] | None,
+) -> tuple[nn.Module, Data, OtherData | None]:
     """What is left to train, and its inputs: the images, or what the frozen stages make of them."""
     if phase.gradual or not phase.frozen:
         return network, train_data, validation_data
     last = first_stages(network, phase.frozen)[-1]
 
     def through(data: Data) -> Data:
-        return extract_features(network, data[0], up_to=last), data[1]
+        return extract_features(network, data[0], up_to=last, cache=cache), data[1]
 
     return network.after(last), through(train_data), validation_data and through(validation_data)

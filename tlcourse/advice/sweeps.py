@@ -65,12 +65,35 @@ def sweep(
 ) -> Report:
     """Call ``function(**settings)`` for every cell not yet done, and keep what it returns.
 
-    ``function`` must be importable by the workers and return what JSON can hold. ``backend`` is
-    processes on this machine, or an existing dask or ray cluster at ``address`` whose workers have
-    one thread each; torch gets one thread in each worker, so that all give the same numbers. A cell
-    that raises, or whose worker dies, is tried up to three times, alone after a worker was lost.
-    Raises SweepError when cells failed for good (the others are done and kept), when the file
-    belongs to another function and when the cluster is not there.
+    A cell that raises, or whose worker dies, is tried up to three times, alone after a worker was
+    lost; the numbers are the same on any backend.
+
+    Parameters
+    ----------
+    function : callable
+        Importable by the workers; returns what JSON can hold. Torch gets one thread in each worker,
+        so that all give the same numbers.
+    cells : iterable of mappings
+        The settings, each a number or a text.
+    path : Path
+        The file of results; a sweep there goes on.
+    workers : int
+        Processes on this machine.
+    backend : {"processes", "dask", "ray"}
+        The latter are an existing cluster whose workers have one thread each.
+    address : str, optional
+        The cluster's.
+
+    Returns
+    -------
+    Report
+        Numbers of cells, and which came back late.
+
+    Raises
+    ------
+    SweepError
+        When cells failed for good (the others are done and kept), when the file belongs to another
+        function and when the cluster is not there.
     """
     wanted = {_key(settings): settings for settings in cells}
     with _locked(path), _connect(path) as database:
@@ -98,6 +121,13 @@ def read_results(path: Path) -> pd.DataFrame:
     """All cells that are done: their settings and results as columns, sorted by the settings.
 
     Raises FileNotFoundError when there is no such file.
+
+    Examples
+    --------
+    >>> from tlcourse.advice.advisor import RESULTS
+    >>> table = read_results(RESULTS / "laptop" / "strategies.sqlite")
+    >>> len(table), float(table["plain"].max()) <= 1
+    (350, True)
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no sweep has been recorded there")
@@ -189,7 +219,7 @@ def _run(
     torch.set_num_threads(1)  # sums in another order would give other numbers
     try:
         return key, json.dumps(function(**settings)), None
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever a cell raises is written down beside it
         return key, None, traceback.format_exc()
     finally:
         torch.set_num_threads(threads)

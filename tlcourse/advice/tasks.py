@@ -1,4 +1,4 @@
-"""Tasks for comparisons: so many images per class, a validation part, and tests under shift."""
+"""Tasks for comparisons: so many images per class, a validation split, and tests under shift."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -6,20 +6,17 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64, Shaped
+from torch import Tensor
 
-from tlcourse.datasets import load_dataset
-from tlcourse.datasets.cutouts import load_cutouts
-from tlcourse.datasets.scenes import checks, make_scenes
-from tlcourse.datasets.shifts import blur, tint
-from tlcourse.datasets.subsets import few
-from tlcourse.shapes import Data
+from tlcourse.datasets import blur, checks, few, load_dataset, make_scenes, tint
+from tlcourse.shapes import Data, OtherData
 
 MAX_TEST = 400
 VALIDATION_SHARE = 0.24  # as many validation images for so many test images
 OBJECT_SHARE = 0.75  # the object's longer side, in sides of its scene
 
-
-Part = Callable[..., Data]
+Draw = Callable[..., Data]
 
 
 @dataclass(frozen=True)
@@ -31,8 +28,8 @@ class Task:
     """
 
     train: Data
-    validation: Data
-    test: dict[str, Data]
+    validation: OtherData
+    test: dict[str, tuple[Shaped[Tensor, "t ..."], Int64[Tensor, " t"]]]
     num_classes: int
 
 
@@ -42,44 +39,70 @@ def make_task(
 ) -> Task:
     """``per_class`` training images of each class of a data set or of ``scenes``, split by seed.
 
-    Test (at most ``max_test`` images) and validation (about a quarter of that) have as many of each
-    class, too: on ELPV, naming every cell functional would else be right in seven of ten. Raises
-    DatasetError for an unknown data set and for more images per class than it has.
+    Parameters
+    ----------
+    dataset : str
+        ``scenes``, or a name that ``load_dataset`` knows.
+    per_class : int
+        Training images of each class.
+    image_size : int
+        Side in pixels.
+    seed : int
+        Of split and draw.
+    max_test : int
+        Test (at most so many images) and validation (about a quarter of that) have as many of each
+        class, too: on ELPV, naming every cell functional would else be right in seven of ten.
+
+    Returns
+    -------
+    Task
+        Data for training, validation and tests.
+
+    Raises
+    ------
+    DatasetError
+        For an unknown data set and for more images per class than it has.
+
+    Examples
+    --------
+    >>> task = make_task("digits", per_class=5, image_size=32, seed=0, max_test=20)
+    >>> task.train[0].shape, sorted(task.test)
+    (torch.Size([50, 3, 32, 32]), ['blur', 'plain', 'tint'])
     """
-    part, num_classes = (
+    draw, num_classes = (
         _scenes(image_size, seed) if dataset == "scenes" else _split(dataset, image_size, seed)
     )
     per_test = max(1, max_test // num_classes)
-    images, labels = part("test", per_test)
+    images, labels = draw("test", per_test)
     test = {
         "plain": (images, labels),
         "blur": (blur(images), labels),
         "tint": (tint(images), labels),
     }
     if dataset == "scenes":
-        test["background"] = part("test", per_test, background=checks)
-    validation = part("validation", max(1, int(VALIDATION_SHARE * max_test) // num_classes))
-    return Task(part("train", per_class), validation, test, num_classes)
+        test["background"] = draw("test", per_test, background=checks)
+    validation = draw("validation", max(1, int(VALIDATION_SHARE * max_test) // num_classes))
+    return Task(draw("train", per_class), validation, test, num_classes)
 
 
-def _split(dataset: str, image_size: int, seed: int) -> tuple[Part, int]:
+def _split(dataset: str, image_size: int, seed: int) -> tuple[Draw, int]:
     description = load_dataset(dataset, split_seed=seed)
 
-    def part(split: str, per_class: int) -> Data:
+    def draw(split: str, per_class: int) -> Data:
         rows = description.indices(split)
         if split != "train":  # as many as there are
-            per_class = min(per_class, np.bincount(description.labels[rows]).min())
+            per_class = min(per_class, int(np.bincount(description.labels[rows]).min()))
         rows = rows[few(description.labels[rows], per_class, seed=seed)]
         chosen = replace(description, splits={**description.splits, split: rows})
         return chosen.tensors(split, image_size)
 
-    return part, description.num_classes
+    return draw, description.num_classes
 
 
-def _scenes(image_size: int, seed: int) -> tuple[Part, int]:
-    cutouts = load_cutouts(seed)
+def _scenes(image_size: int, seed: int) -> tuple[Draw, int]:
+    cutouts = load_dataset("cutouts", split_seed=seed)
 
-    def part(split: str, per_class: int, **options: Any) -> Data:
+    def draw(split: str, per_class: int, **options: Any) -> Data:
         # A scene's class is drawn as often as it is among the cutouts: the rarest must suffice.
         shares = np.bincount(cutouts.labels[cutouts.indices(split)]) / len(cutouts.indices(split))
         scenes = make_scenes(
@@ -94,4 +117,4 @@ def _scenes(image_size: int, seed: int) -> tuple[Part, int]:
         rows = few(scenes.labels.numpy(), per_class, seed=seed)
         return scenes.images[rows], scenes.labels[rows]
 
-    return part, cutouts.num_classes
+    return draw, cutouts.num_classes
