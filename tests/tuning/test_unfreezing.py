@@ -1,5 +1,7 @@
 """Gradual unfreezing: momentum is kept, and an interrupted run ends as an uninterrupted one."""
 
+from functools import cache
+
 import pytest
 import torch
 from torch import nn
@@ -49,11 +51,16 @@ def test_stages_thaw_one_after_another_at_their_rates():
     assert rates["stem"] == pytest.approx(0.1 / 2.6**4)
 
 
+@cache
+def uninterrupted(schedule):
+    parts = prepare()
+    return parts, train(parts, schedule=schedule)
+
+
 @pytest.mark.parametrize("schedule", [cosine, WarmUp(0.2), WarmRestarts(2), Plateau()])
 @pytest.mark.parametrize("stop", [1, 3])
 def test_saved_and_resumed_is_as_without_interruption(tmp_path, schedule, stop, monkeypatch):
-    whole = prepare()
-    history = train(whole, schedule=schedule)
+    whole, history = uninterrupted(schedule)
     checkpoint = tmp_path / "run.pt"
     interrupted = prepare()
     with monkeypatch.context() as patch:
