@@ -10,6 +10,7 @@ from torch import nn
 
 from tlcourse.datasets import load_dataset
 from tlcourse.diagnosis.audit import audit
+from tlcourse.diagnosis.faults import Fault, FaultKind, group_faults, input_faults
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.tuning.batchnorm import set_policy
 from tlcourse.tuning.freezing import freeze, unfreeze
@@ -219,3 +220,46 @@ def test_any_module_can_be_audited():
     report = audit(network, sgd(network.parameters()), (torch.rand(4, 3, 32, 32), BATCH[1][:4]))
     assert report.faults == []
     assert report.stages.loc["layer1", "moved"] == 12
+
+
+def test_a_fault_names_how_many_more_it_concerns():
+    fault = Fault(FaultKind.TWICE, ["a", "b", "c"], "cure")
+    assert str(fault) == "✘ twice in the groups: a and 2 more\n  cure"
+    assert str(Fault(FaultKind.TWICE, ["a"], "cure")) == "✘ twice in the groups: a\n  cure"
+
+
+def test_what_is_said_of_groups_counts_every_tensor_once(backbone):
+    stranger = nn.Parameter(torch.zeros(2))
+    backbone.head.bias.requires_grad_(False)
+    with pytest.warns(UserWarning, match="duplicate parameters"):
+        optimizer = sgd([*[backbone.head.bias, stranger] * 2, *backbone.stage1.parameters()])
+    names = {fault.kind: fault.names for fault in group_faults(backbone, optimizer)}
+    assert names[FaultKind.TWICE] == names[FaultKind.FROZEN_IN_GROUP] == ["head.bias"]
+    assert names[FaultKind.NOT_IN_MODEL] == ["(2,)"]
+    missing = {n for n, p in backbone.named_parameters() if p.requires_grad and "stage1" not in n}
+    assert set(names[FaultKind.IN_NO_GROUP]) == missing
+
+
+def test_a_detached_stage_and_a_step_to_infinity():
+    class Detached(nn.Sequential):
+        def forward(self, x):
+            return self[1](self[0](x).detach())
+
+    model = Detached(nn.Flatten(), nn.Linear(12, 3))
+    model.add_module("unused", nn.Linear(2, 2))
+    inputs, labels = torch.rand(3, 3, 2, 2), torch.arange(3)
+    report = audit(model, sgd(model.parameters(), lr=float("inf")), (inputs, labels))
+    names = {fault.kind: fault.names for fault in report.faults}
+    assert names[FaultKind.NO_GRADIENT] == ["unused.weight", "unused.bias"]
+    assert names[FaultKind.NOT_FINITE] == ["1.weight", "1.bias"]
+
+
+@pytest.mark.parametrize(
+    ("spread", "fine"), [(0.39, False), (0.41, True), (1.99, True), (2.01, False)]
+)
+def test_borders_of_what_the_weights_expect(spread, fine):
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(48, 2))
+    inputs = torch.rand(64, 3, 4, 4)
+    model[0].running_mean += 1
+    model[0].running_var.copy_(inputs.var(dim=(0, 2, 3), correction=0) / spread**2)
+    assert (list(input_faults(model, inputs)) == []) is fine

@@ -65,3 +65,12 @@ def test_a_backbone_without_stages_cannot_be_explained(photographs):
     backbone.stage_names = ("body", "head")
     with pytest.raises(BackboneError, match="has only body, head, so there is no last map"):
         explain(backbone, photographs, CLASSES)
+
+
+def test_opacity_mixes_image_and_colour():
+    grey = torch.full((1, 3, 8, 8), 100, dtype=torch.uint8)
+    maps, field = torch.rand(1, 2, 2), Field(9, 4, 1.5)
+    colours = overlay(grey, maps, field, opacity=1.0).double()
+    assert torch.equal(overlay(grey, maps, field, opacity=0.0), grey)
+    mixed = overlay(grey, maps, field, opacity=0.25).double()
+    assert (mixed - (0.75 * 100 + 0.25 * colours)).abs().max() <= 1
