@@ -62,7 +62,7 @@ def _course(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     os.environ["TLCOURSE_PROFILE"] = "quick"  # as the chapters are committed
-    from tlcourse.book.check import run_check
+    from tlcourse.book.checking import run_check
 
     return run_check(options.chapters, executed=options.executed, form=options.format)
 
