@@ -1,5 +1,6 @@
 # Every target sets up what it needs, once: the locked versions of all packages, in .venv.
-# SET=newest takes the newest versions instead, SET=oldest the oldest supported, beside it.
+# SET=newest takes the newest versions instead, SET=oldest (with Python 3.11) the oldest supported,
+# each beside it.
 PYTHON ?= python3
 PROFILE ?= quick
 SET ?= lock
