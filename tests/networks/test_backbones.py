@@ -12,7 +12,7 @@ import torchvision
 from tlcourse.datasets import load_dataset
 from tlcourse.errors import BackboneError
 from tlcourse.networks import pretrained
-from tlcourse.networks.backbones import load_backbone, verify_weights
+from tlcourse.networks.backbones import load_backbone, replace_head, verify_weights
 from tlcourse.tuning.freezing import freeze
 
 
@@ -181,3 +181,39 @@ def test_our_own_networks_can_be_frozen_but_have_no_weights():
         load_backbone("tlcourse/resnet20")
     with pytest.raises(BackboneError, match="32 × 32 px only, got 40 × 40"):
         load_backbone("tlcourse/vit_tiny_patch4_32", pretrained=False)(torch.zeros(1, 3, 40, 40))
+
+
+def test_stage_outputs_are_what_each_stage_gives(lite0):
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        outputs = lite0.stage_outputs(images)
+        assert tuple(outputs) == lite0.stage_names
+        for stage in ("stem", "stage3", "head"):
+            assert torch.equal(outputs[stage], lite0.features(images, up_to=stage))
+
+
+def test_each_network_says_where_it_comes_from(lite0):
+    assert "Google" in lite0.provenance and lite0.licence == "Apache-2.0"
+    assert lite0.preprocessing.resize_size == 256 and lite0.min_size == 32
+    timms = load_backbone("timm/efficientnet_lite0", pretrained=False, seed=4)
+    assert timms.provenance == "random initialisation, seed 4"
+    ours = load_backbone("tlcourse/vit_tiny_patch4_32", pretrained=False)
+    assert ours.preprocessing.image_size == ours.preprocessing.resize_size == 32
+    white = torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)
+    assert ours.preprocessing.normalize(white).flatten().tolist() == [1, 1, 1]
+    assert ours.preprocessing.normalize(0 * white).flatten().tolist() == [-1, -1, -1]
+    with pytest.raises(BackboneError, match="only 'efficientnet_lite0' does"):
+        verify_weights("resnet18")
+
+
+def test_the_shorter_side_decides_and_the_limit_itself_is_allowed(lite0):
+    with torch.inference_mode():
+        assert lite0(torch.zeros(1, 3, 32, 40)).shape == (1, 1000)
+    with pytest.raises(BackboneError, match="got 40 × 31"):
+        lite0(torch.zeros(1, 3, 40, 31))
+
+
+def test_a_head_for_two_classes_is_the_smallest(lite0):
+    twin = copy.deepcopy(lite0)
+    replace_head(twin, 2, seed=0)
+    assert (twin.num_classes, twin.feature_size) == (2, 1280)

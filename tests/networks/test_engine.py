@@ -79,6 +79,7 @@ def test_a_graph_is_made_once_and_anew_for_other_weights(backbone, images, monke
     for stage in ("stem", "stage1", "stage2"):
         run_prefix(backbone, images, up_to=stage)
     assert len(engine.kept) == engine.MAX_KEPT
+    assert all(kept.name == "onnxruntime" for kept in engine.kept.values())
 
 
 def test_few_images_stay_with_torch(backbone, images):
@@ -115,6 +116,27 @@ def test_features_that_differ_are_not_used(backbone, images, monkeypatch, error)
     found = run_prefix(backbone, images)
     assert found.engine == "torch" and "differs from eager by" in found.reason
     assert torch.equal(found.features, eager(backbone, images, "neck"))
+
+
+def test_a_difference_within_the_tolerance_is_recorded(backbone, images, monkeypatch):
+    session = engine._session
+
+    def nearly(*arguments):
+        run = session(*arguments)
+        return lambda batch: run(batch) * (1 + 5e-5)
+
+    monkeypatch.setattr(engine, "_session", nearly)
+    found = run_prefix(backbone, images, up_to="stem")
+    assert found.engine == "onnxruntime" and found.reason.endswith("e-05")
+
+
+def test_eighty_images_of_224_px_pay_and_not_on_a_gpu(monkeypatch):
+    monkeypatch.undo()
+    images = torch.empty(1, 3, 224, 224, dtype=torch.uint8).expand(80, -1, -1, -1)
+    monkeypatch.setattr(engine, "device", lambda: torch.device("cpu"))
+    assert engine.pays(images) and not engine.pays(images[:79])
+    monkeypatch.setattr(engine, "device", lambda: torch.device("cuda"))
+    assert not engine.pays(images)
 
 
 def test_threads_are_torchs(backbone, images, monkeypatch):

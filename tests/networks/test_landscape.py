@@ -1,9 +1,20 @@
 """The landscape's figures are the libraries', and its choices keep their limits."""
 
+import sys
+
 import pandas as pd
 import pytest
 
-from tlcourse.networks.landscape import ORIGINS, choose, landscape, undominated
+from tlcourse.architectures import create
+from tlcourse.networks.complexity import complexity
+from tlcourse.networks.landscape import (
+    ORIGINS,
+    choose,
+    images_per_second,
+    landscape,
+    multiply_adds,
+    undominated,
+)
 
 
 @pytest.fixture
@@ -23,6 +34,20 @@ def test_published_accuracies_are_torchvisions():
     assert table.loc["alexnet", "top1"] == 56.522
     assert table.loc["mobilenet_v2", ["top1", "top1_newest"]].tolist() == [71.878, 72.154]
     assert (table["images_per_second"] > 0).all() and len(ORIGINS) >= 12
+
+
+def test_work_and_speed_by_hand(monkeypatch):
+    work = complexity(create("resnet20"), image_size=32)["multiply_adds"].sum()
+    assert multiply_adds("resnet20", 32) == work
+    seconds = iter([9.0, 2.0, 0.5, 1.0])  # the first one warms up
+    module = sys.modules["tlcourse.networks.landscape"]  # the face's name is the function's
+    monkeypatch.setattr(module, "seconds_of", lambda *_: next(seconds))
+    assert images_per_second(create("resnet20"), 32, batch_size=4) == 4.0
+
+
+def test_limits_include_the_network_on_them(table):
+    assert choose(table, max_parameters=5e6) == "middle"
+    assert choose(table, min_images_per_second=90) == "small"
 
 
 def test_the_best_that_keeps_the_limits(table):
