@@ -246,6 +246,6 @@ def _try(model: nn.Module, inputs: Tensor) -> Tensor:
         return predict(model, inputs[:1])
     except RuntimeError as error:
         raise ValueError(
-            f"the model cannot take inputs of shape {tuple(inputs.shape)} ({error}); "
+            f"the model cannot take inputs of shape {tuple(inputs.shape)}; "
             "expected images (N, 3, H, W) for a backbone, features (N, feature_size) for a head"
         ) from error
