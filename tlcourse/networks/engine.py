@@ -1,4 +1,4 @@
-"""A frozen prefix on ONNX Runtime: on a CPU two to eight times as fast as PyTorch eager.
+"""A frozen prefix on ONNX Runtime: on a CPU 1.5 to 5 times as fast as PyTorch eager.
 
 The graph is made by torch's TorchScript exporter, which takes one second where the newer one takes
 five to fourteen; ONNX Runtime folds the batch norms into the convolutions itself.
