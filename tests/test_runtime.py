@@ -2,12 +2,13 @@
 
 import random
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
 
 from tlcourse.files import replacing
-from tlcourse.runtime import profile, progress, seed_everything
+from tlcourse.runtime import BUILD_DIR, REPO_DIR, profile, progress, seed_everything
 
 
 def draw():
@@ -58,3 +59,15 @@ def test_replacing_is_all_or_nothing(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["result.txt"]
     (tmp_path / "usual.txt").touch()
     assert path.stat().st_mode == (tmp_path / "usual.txt").stat().st_mode
+
+
+def test_signatures_are_checked_here():
+    with pytest.raises(jaxtyping.TypeCheckError, match="seed"):
+        seed_everything("one")
+
+
+@pytest.mark.unchecked
+def test_a_test_may_switch_the_check_off():
+    with pytest.raises(TypeError, match="not supported"):
+        seed_everything("one")
+    assert BUILD_DIR.parent != REPO_DIR
