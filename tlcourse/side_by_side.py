@@ -44,10 +44,11 @@ def side_by_side(
     if device().type == "cuda":
         return [function(*arguments) for arguments in progress(listed, desc=desc)]
     workers = min(joblib.cpu_count(), MAX_WORKERS)
+    batch = max(1, len(listed) // (4 * workers))  # a function goes out once a batch, with its data
     with joblib.parallel_config(
         "loky", n_jobs=workers, inner_max_num_threads=1, initializer=_without_bars
     ):
-        results = joblib.Parallel(batch_size=1, return_as="generator")(
+        results = joblib.Parallel(batch_size=batch, return_as="generator")(
             joblib.delayed(function)(*arguments) for arguments in listed
         )
         return list(progress(results, desc=desc, total=len(listed)))
