@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from tlcourse.advice.measurements import measure
 from tlcourse.advice.strategies import EPOCHS, QUADRANTS, STRATEGIES, start, strategy_named, train
 from tlcourse.advice.tasks import make_task
 from tlcourse.datasets import blur, checks, few, make_scenes, tint
 from tlcourse.errors import DatasetError
 from tlcourse.networks.backbones import Backbone, load_backbone
+from tlcourse.networks.features import run_prefix
 
 BACKBONE = "efficientnet_lite0"
 
@@ -66,6 +68,24 @@ def test_a_strategy_keeps_the_pretrained_stages_that_it_names():
         "hybrid": {"stem", "stage1", "stage2"},
         **dict.fromkeys(("extraction", "two_phase", "gradual"), before_head),
     }
+
+
+def test_what_is_frozen_runs_once_for_advice_extraction_and_first_phase(monkeypatch):
+    passes = []
+
+    def counted(backbone, images, **options):
+        passes.append(len(images))
+        return run_prefix(backbone, images, **options)
+
+    monkeypatch.setattr("tlcourse.networks.features.run_prefix", counted)
+    backbone = load_backbone("tlcourse/resnet20", pretrained=False, seed=7)
+    generator = torch.Generator().manual_seed(7)
+    images = torch.randint(0, 256, (23, 3, 32, 32), generator=generator).to(torch.uint8)
+    data = images, torch.arange(23) % 2
+    measure(backbone, data, seed=0, costs=False)
+    for name in ("extraction", "two_phase"):
+        train(backbone, STRATEGIES[name], data, None, num_classes=2, steps=10, seed=0)
+    assert passes.count(23) == 1
 
 
 def test_every_quadrant_has_a_strategy_and_an_unknown_one_is_answered_with_a_near_name():
