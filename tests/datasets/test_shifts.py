@@ -13,6 +13,7 @@ def test_a_point_is_blurred_to_a_gaussian_of_the_stated_width():
     width = (profile * places**2).sum() / profile.sum()
     assert abs((profile * places).sum()) == 0
     assert abs(width.sqrt() - 4) < 0.2  # 0.05 times 80, less the cut at three widths
+    assert torch.equal(blur(images), blur(images, sigma=0.02))
 
 
 def test_tint_multiplies_rounds_and_stops_at_white():

@@ -109,6 +109,16 @@ def test_frechet_distance_is_that_by_the_matrix_root():
 
 @pytest.mark.unchecked
 @pytest.mark.parametrize(
+    ("x", "y"),
+    [((1, 3), (4, 3)), ((4, 3), (1, 3)), ((4, 3, 2), (4, 3, 2)), ((4, 3), (4, 2))],
+)
+def test_frechet_distance_names_samples_that_it_cannot_compare(x, y):
+    with pytest.raises(ValueError, match="expected \\(N, D\\) and \\(M, D\\)"):
+        frechet_distance(torch.rand(x), torch.rand(y))
+
+
+@pytest.mark.unchecked
+@pytest.mark.parametrize(
     ("features", "labels"),
     [
         (torch.zeros(4, 2, 2), torch.tensor([0, 1, 0, 1])),
