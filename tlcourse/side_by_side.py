@@ -1,6 +1,7 @@
 """Independent computations side by side, one torch thread each: small trainings fill the cores."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
@@ -45,9 +46,12 @@ def side_by_side(
         return [function(*arguments) for arguments in progress(listed, desc=desc)]
     workers = min(joblib.cpu_count(), MAX_WORKERS)
     batch = max(1, len(listed) // (4 * workers))  # a function goes out once a batch, with its data
-    with joblib.parallel_config(
+    pool = joblib.parallel_config(
         "loky", n_jobs=workers, inner_max_num_threads=1, initializer=_without_bars
-    ):
+    )
+    with pool, warnings.catch_warnings():
+        # A worker whose memory has grown is replaced by a new one; nothing is lost by that.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
         results = joblib.Parallel(batch_size=batch, return_as="generator")(
             joblib.delayed(function)(*arguments) for arguments in listed
         )
