@@ -14,8 +14,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# One more than the cores: some tests wait for processes of their own.
-SIDE_BY_SIDE = ["-n", str(min(4, 1 + (os.cpu_count() or 1))), "--dist", "worksteal"]
+SIDE_BY_SIDE = ["-n", "logical", "--maxprocesses", "4", "--dist", "worksteal"]
 CELL_TIMEOUT = {"quick": 300, "full": 7200}  # seconds
 
 
