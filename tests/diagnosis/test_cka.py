@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from tlcourse.diagnosis.cka import CKA, cka_by_stage, gram, hsic_unbiased, linear_cka
+from tlcourse.diagnosis.cka import CKA, cka_by_stage, gram, hsic_biased, hsic_unbiased, linear_cka
 from tlcourse.networks.backbones import load_backbone
 
 
@@ -21,6 +21,12 @@ def test_the_unbiased_estimate_is_the_average_over_all_quadruples():
     x, y = torch.randn(7, 5).double(), torch.randn(7, 3).double()
     found = hsic_unbiased(gram(x), gram(y)).item()
     assert found == pytest.approx(hsic_by_definition(x @ x.T, y @ y.T), rel=1e-9)
+
+
+def test_the_biased_estimate_is_the_norm_of_the_covariance():
+    x, y = torch.randn(9, 4).double(), torch.randn(9, 3).double()
+    covariance = torch.cov(torch.cat([x, y], dim=1).T)[:4, 4:]
+    assert hsic_biased(gram(x), gram(y)).item() == pytest.approx(covariance.square().sum().item())
 
 
 def test_the_biased_estimate_is_the_ratio_of_norms():

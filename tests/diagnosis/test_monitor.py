@@ -106,4 +106,8 @@ def test_drift_is_nothing_without_training(backbone):
     same = drift(backbone, backbone, IMAGES)
     assert same["distance"].tolist() == [0] * 5
     assert same["cka"].tolist() == pytest.approx([1] * 5)
-    assert (drift(backbone, other, IMAGES)["distance"] > 0.1).all()
+    with torch.no_grad():
+        x, y = (network.features(IMAGES, up_to="stage2") for network in (backbone, other))
+    moved = drift(backbone, other, IMAGES)["distance"]
+    assert moved["stage2"] == pytest.approx(((y - x).norm() / x.norm()).item(), rel=1e-4)
+    assert (moved > 0.1).all()
