@@ -89,6 +89,7 @@ def test_copies_stay_together_and_contradictions_are_left_out(folder):
     }
     copies = {i for i in copies if dataset.labels[i] == 0}
     assert len(copies) == 7
+    assert tuple(sorted(copies)) in dataset.alike
     assert sum(bool(copies & set(part)) for part in dataset.splits.values()) == 1
     assert len(dataset) == 16 + 6 - 1
 
