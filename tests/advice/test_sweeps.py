@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -166,13 +167,16 @@ def test_a_cell_that_kills_every_worker_is_reported_and_the_others_are_done(tmp_
 
 
 @pytest.mark.unchecked
-def test_what_cannot_be_swept_is_said_before_anything_runs(tmp_path):
+def test_what_cannot_be_swept_is_said_before_anything_runs(tmp_path, monkeypatch):
     path = tmp_path / "results.sqlite"
     sweep(deadly, [{"number": 1}], path)
     with pytest.raises(SweepError, match="holds results of .*deadly, not of .*fragile"):
         sweep(fragile, [], path)
     with pytest.raises(SweepError, match="no backend 'dusk'.*did you mean dask"):
         sweep(deadly, [], path, backend="dusk")
+    distributed = pytest.importorskip("distributed")
+    impatient = partial(distributed.Client, timeout=0.2)
+    monkeypatch.setattr(distributed, "Client", lambda address, timeout: impatient(address))
     with pytest.raises(SweepError, match="no dask scheduler answers"):
         sweep(deadly, [{"number": 3}], path, backend="dask", address="tcp://127.0.0.1:9")
     (tmp_path / "notes.txt").write_text("not a database, but long enough to be looked at" * 50)

@@ -13,19 +13,19 @@ from tlcourse.networks.complexity import complexity
     "name", ["alexnet", "vgg11", "resnet18", "resnet50", "densenet121", "mobilenet_v2",
              "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "vit_b_16"]
 )  # fmt: skip
-def test_multiply_adds_are_the_published_ones(name):
+def test_multiply_adds_are_the_published_ones(zeros, name):
     """torchvision counts with fvcore, in thousand millions, rounded to three digits behind."""
     published = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].meta
-    table = complexity(create(name), image_size=224)
+    table = complexity(zeros(name), image_size=224)
     assert table["multiply_adds"].sum() / 1e9 == pytest.approx(
         published["_ops"], rel=5e-3, abs=5e-4
     )
     assert table["parameters"].sum() == published["num_params"]
 
 
-def test_se_resnet_50_costs_little_more():
+def test_se_resnet_50_costs_little_more(zeros):
     """Hu et al. 2018, table 2: 28.1 M parameters, less than one per cent more operations."""
-    plain, se = (complexity(create(name), image_size=224) for name in ("resnet50", "seresnet50"))
+    plain, se = (complexity(zeros(name), image_size=224) for name in ("resnet50", "seresnet50"))
     assert round(se["parameters"].sum() / 1e6, 1) == 28.1
     more = se["multiply_adds"].sum() / plain["multiply_adds"].sum() - 1
     assert 0 < more < 0.01

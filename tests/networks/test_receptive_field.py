@@ -3,21 +3,9 @@
 import math
 
 import pytest
-import torch
 from torch import nn
 
-from tlcourse.architectures import create
 from tlcourse.networks.receptive_field import receptive_fields
-
-
-def zeros(name: str) -> nn.Module:
-    """The network with weights of zero, which NaN passes as well: quicker than drawing them."""
-    with torch.device("meta"):
-        network = create(name)
-    network.to_empty(device="cpu")
-    for tensor in network.state_dict().values():
-        tensor.zero_()
-    return network
 
 
 def formula(*layers: tuple[int, int]) -> int:
@@ -29,12 +17,12 @@ def formula(*layers: tuple[int, int]) -> int:
 
 
 @pytest.mark.parametrize(("name", "published"), [("alexnet", 195), ("vgg16", 212)])
-def test_the_published_fields(name, published):
+def test_the_published_fields(zeros, name, published):
     """Araujo et al. 2019, *Computing receptive fields of convolutional neural networks*."""
     assert receptive_fields(zeros(name), image_size=64)["stage4"].size == published
 
 
-def test_a_residual_networks_field_is_that_of_its_longest_way():
+def test_a_residual_networks_field_is_that_of_its_longest_way(zeros):
     stage = [(3, 2), (3, 1), (3, 1), (3, 1)]
     layers = [(7, 2), (3, 2), *[(3, 1)] * 4]
     fields = receptive_fields(zeros("resnet18"), image_size=224)
@@ -51,13 +39,13 @@ def test_global_pooling_sees_everything():
     assert fields["stem"] == (5, 1, 2) and fields["pool"].size == math.inf
 
 
-def test_squeeze_excitation_and_attention_see_everything_and_a_patch_only_itself():
+def test_squeeze_excitation_and_attention_see_everything_and_a_patch_only_itself(zeros):
     assert receptive_fields(zeros("seresnet18"), image_size=64)["stage1"].size == math.inf
     fields = receptive_fields(zeros("vit_tiny_patch4_32"), image_size=32)
     assert fields["stem"] == (4, 4, 1.5) and fields["stage1"].size == math.inf
 
 
-def test_where_the_first_place_looks():
+def test_where_the_first_place_looks(zeros):
     """Odd kernels with even padding look at every s-th pixel, 2 × 2 pooling between two."""
     fields = receptive_fields(zeros("resnet18"), image_size=64)
     assert fields["stage4"] == (435, 32, 0)

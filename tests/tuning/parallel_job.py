@@ -3,18 +3,19 @@
 import sys
 
 import torch
+from torch import Tensor
 
 from tlcourse.advice.strategies import STRATEGIES, train
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.tuning.data_parallel import is_first, joined
 from tlcourse.tuning.training import fit
 
-torch.set_num_threads(1)
-images = torch.randint(0, 256, (13, 3, 32, 32), generator=torch.Generator().manual_seed(0))
-data = images.to(torch.uint8), torch.arange(13) % 2
 
-with joined():
-    trained = train(
+def trained() -> dict[str, Tensor]:
+    """The weights of both networks and the second one's history."""
+    images = torch.randint(0, 256, (13, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    data = images.to(torch.uint8), torch.arange(13) % 2
+    backbone = train(
         load_backbone("efficientnet_lite0"),
         STRATEGIES["gradual"],
         data,
@@ -23,7 +24,7 @@ with joined():
         steps=10,
         seed=0,
         batch_size=5,  # shares of three and two
-    )
+    ).network
     torch.manual_seed(0)
     model = torch.nn.Sequential(
         torch.nn.Conv2d(3, 4, 5), torch.nn.Flatten(), torch.nn.LazyLinear(2)
@@ -32,8 +33,16 @@ with joined():
     model(floats[0])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.002, momentum=0.9)
     history = fit(model, floats, floats, optimizer, epochs=6, seed=0, batch_size=5)
-    if is_first():
-        columns = ["train_loss", "train_accuracy", "validation_loss"]
-        state = {**trained.network.state_dict(), **model.state_dict()}
-        state |= {c: torch.tensor(history[c]) for c in columns}
-        torch.save(state, sys.argv[1])
+    columns = ["train_loss", "train_accuracy", "validation_loss"]
+    return {
+        **backbone.state_dict(),
+        **model.state_dict(),
+        **{column: torch.tensor(history[column]) for column in columns},
+    }
+
+
+if __name__ == "__main__":
+    with joined():
+        state = trained()
+        if is_first():
+            torch.save(state, sys.argv[1])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from parallel_job import trained
 
 from tlcourse.cli import main
 from tlcourse.tuning import data_parallel
@@ -17,19 +18,12 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 SCRIPT = str(Path(__file__).with_name("parallel_job.py"))
 
 
-def run(*arguments: str) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TLCOURSE_PROGRESS": "0"}
-    done = subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
 def test_two_processes_come_to_the_weights_of_one(tmp_path):
-    run(SCRIPT, str(tmp_path / "one.pt"))
-    run(*TORCHRUN, SCRIPT, str(tmp_path / "two.pt"))
-    one, two = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("one", "two"))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TLCOURSE_PROGRESS": "0"}
+    command = [sys.executable, *TORCHRUN, SCRIPT, str(tmp_path / "two.pt")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = trained(), torch.load(tmp_path / "two.pt", weights_only=True)
     assert one.keys() == two.keys()
     for name in one:
         assert torch.allclose(one[name], two[name], rtol=1e-3, atol=2e-4), name

@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from tlcourse.modes import evaluating
@@ -71,21 +72,22 @@ def _window(stage: nn.Module, x: Tensor, output: Tensor) -> Field:
         return Field(patch, patch, (patch - 1) / 2)
     if output.ndim < 4:  # a layer on vectors adds nothing; all else mixes the places
         return Field(1, 1, 0) if x.ndim == 2 else WHOLE_IMAGE
-    strip = x.new_zeros(1, x.shape[1], HEIGHT, WIDTH)
-    width_after = stage(strip).shape[-1]
-    if width_after == 1:
-        return WHOLE_IMAGE
-    step = round(WIDTH / width_after)
     # NaN in a column makes NaN of every place whose window holds that column. Each of ``step``
     # neighbouring columns once: together they meet every column of one window once.
-    columns = [WIDTH // 2 + i for i in range(step)]
-    strips = strip.repeat(step, 1, 1, 1)
-    for i, column in enumerate(columns):
-        strips[i, :, :, column] = math.nan
-    met = stage(strips).isnan().any(dim=(1, 2))  # (step, width_after)
-    if met.all():
+    first = _met(stage, x, WIDTH // 2)
+    if first.all():
         return WHOLE_IMAGE
+    step = round(WIDTH / len(first))
+    columns = [WIDTH // 2 + i for i in range(step)]
+    met = torch.stack([first, *(_met(stage, x, column) for column in columns[1:])])
     size = int(met.sum())
     last = int(met[-1].nonzero().max())  # its window begins in one of these columns
     left = columns[int(met[:, last].nonzero().min())]
     return Field(size, step, left + (size - 1) / 2 - last * step)
+
+
+def _met(stage: nn.Module, x: Tensor, column: int) -> Bool[Tensor, " width"]:
+    """Which places along the stage's output see that column of a strip."""
+    strip = x.new_zeros(1, x.shape[1], HEIGHT, WIDTH)
+    strip[..., column] = math.nan
+    return stage(strip).isnan().any(dim=(0, 1, 2))
