@@ -10,7 +10,7 @@ import torch
 from tlcourse.advice import measurements
 from tlcourse.advice.advisor import advise
 from tlcourse.advice.advisor_score import RULES, score
-from tlcourse.advice.measurements import Costs, Measured, measure, transfer_scores
+from tlcourse.advice.measurements import FAR, LARGE, Costs, Measured, measure, transfer_scores
 from tlcourse.advice.strategies import BATCH_SIZE, STRATEGIES, Phase, Strategy
 from tlcourse.advice.tasks import make_task
 from tlcourse.networks.backbones import load_backbone
@@ -58,7 +58,11 @@ def test_of_strategies_a_point_apart_the_cheapest_is_advised_and_the_doubt_is_na
     table = records({"near": {"two_phase": 0.205, "extraction": 0.2}}, noise=0.02)
     advice = advise(measured(0.0, costs=COSTS), table)
     assert advice.strategy == "extraction"
-    assert "leads" in str(advice) and "unsure" in str(advice)
+    (best, second), (_, lead), (_, error) = (
+        column[:2] for column in (advice.table.index, advice.table["behind"], advice.table["error"])
+    )
+    points = f"{best} leads {second} by {100 * lead:.1f} ± {100 * error:.1f} points"
+    assert points in str(advice) and "unsure" in str(advice)
     assert "s on this machine" in str(advice)
 
 
@@ -68,6 +72,12 @@ def test_a_set_unlike_any_recorded_is_doubted():
     assert any("images a class" in d for d in advise(measured(0.0, 5.0), table).doubts)
     with pytest.raises(ValueError, match="no recorded cells"):
         advise(measured(0.0), table[:0])
+
+
+def test_a_quadrant_begins_at_its_border():
+    assert measured(FAR, LARGE).quadrant == ("large", "far")
+    below = measured(np.nextafter(FAR, 0), np.nextafter(LARGE, 0))
+    assert below.quadrant == ("small", "similar")
 
 
 def test_a_rule_is_scored_without_the_records_of_the_set_it_is_asked_about():

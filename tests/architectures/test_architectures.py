@@ -18,7 +18,7 @@ from tlcourse.architectures import (
     vgg,
     vision_transformer,
 )
-from tlcourse.architectures.layers import load_renamed
+from tlcourse.architectures.layers import initialise, load_renamed
 from tlcourse.architectures.squeeze_excitation import SqueezeExcitation
 
 NAME_RULES = {
@@ -114,6 +114,16 @@ def test_names_that_do_not_fit_are_reported():
     state = {k: v for k, v in reference("resnet18").state_dict().items() if "fc" not in k}
     with pytest.raises(ValueError, match=r"2 names are missing \(fc.bias, fc.weight\), 0 are left"):
         load_renamed(network, state, resnet.TORCHVISION_NAMES)
+
+
+def test_new_weights_have_the_spread_that_the_papers_give():
+    """He et al. 2015 for convolutions, from the fan-out; linear layers as torchvision."""
+    network = nn.Sequential(nn.Conv2d(16, 64, 5), nn.Linear(200, 300))
+    initialise(network)
+    convolution, linear = network
+    assert convolution.weight.std().item() == pytest.approx((2 / (64 * 25)) ** 0.5, rel=0.05)
+    assert linear.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    assert not convolution.bias.any() and not linear.bias.any()
 
 
 def test_an_unknown_name_suggests_near_ones():

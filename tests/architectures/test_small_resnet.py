@@ -51,9 +51,10 @@ def test_sizes_of_small_images(name, size):
     assert create(name, num_classes=7)(torch.rand(2, 3, size, size)).shape == (2, 7)
 
 
-def test_an_impossible_depth_names_its_neighbours():
-    with pytest.raises(ValueError, match="21 is not 6 n .* near depths are 20 and 26"):
-        small_resnet(21, kind="resnet")
+@pytest.mark.parametrize(("depth", "near"), [(21, "20 and 26"), (3, "8 and 14"), (13, "8 and 14")])
+def test_an_impossible_depth_names_its_neighbours(depth, near):
+    with pytest.raises(ValueError, match=f"{depth} is not 6 n .* near depths are {near}"):
+        small_resnet(depth, kind="resnet")
 
 
 def test_the_small_vision_transformer_is_timms_with_small_patches():

@@ -97,11 +97,13 @@ def test_what_cannot_be_done_is_said_before_anything_runs(repo, arguments, messa
 
 def test_a_dead_kernel_and_an_endless_cell_are_named(repo, capsys, monkeypatch):
     monkeypatch.setitem(chapters.CELL_TIMEOUT, "quick", 3)
-    write(repo, "00_endless", "while True: pass")
+    write(repo, "00_endless", "1 + 1", "while True: pass")
     write(repo, "01_dead", "import os", "os._exit(1)")
     assert main(["course"]) == 1
     out = capsys.readouterr().out
-    assert "cell cell-0: still running after 3 s" in out
+    assert "cell cell-1: still running after 3 s" in out
+    copy = nbformat.read(chapters.executed_copy(repo / "notebooks" / "00_endless.ipynb"), 4)
+    assert [cell.outputs[-1].get("ename") for cell in copy.cells] == [None, "TimeoutError"]
     assert "cell cell-1: the kernel died" in out
 
 

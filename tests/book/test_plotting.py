@@ -96,6 +96,8 @@ def test_shares_of_a_network_fill_its_row():
     figure = stage_shares({"net": table})
     widths = [[bar.get_width() for bar in axis.patches] for axis in figure.axes]
     assert widths == [[25, 75], [50, 50], [75, 25]]
+    lefts = [[bar.get_x() for bar in axis.patches] for axis in figure.axes]
+    assert lefts == [[0, 25], [0, 50], [0, 75]]  # each begins where the one before ends
     plt.close(figure)
 
 

@@ -95,6 +95,13 @@ def test_accuracies_of_separable_classes_and_of_random_labels():
         assert 0.2 < accuracy(features, shuffled, seed=0) < 0.47
 
 
+def test_two_images_a_class_are_enough_for_an_accuracy_and_one_is_not():
+    features = torch.tensor([[0.0], [0.1], [5.0], [5.1]])
+    assert nearest_centroid_accuracy(features, torch.tensor([0, 0, 1, 1]), seed=0) == 1
+    with pytest.raises(ValueError, match="a class has one image"):
+        nearest_centroid_accuracy(features, torch.tensor([0, 0, 0, 1]), seed=0)
+
+
 def test_frechet_distance_is_that_by_the_matrix_root():
     x, _ = task(40, 6, separation=1)
     y = 2 * task(30, 6, separation=0, seed=1)[0] + 1

@@ -1,5 +1,6 @@
 """A stranger's folder in, a model out; and that model in a process without the course."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -136,7 +137,15 @@ def test_a_damaged_model_folder_is_refused_and_the_fault_named(model, tmp_path, 
     weights[-1] ^= 1
     (copy / "model.safetensors").write_bytes(weights)
     assert main(["predict", str(copy), str(copy)]) == 1
-    assert "damaged or another model's" in capsys.readouterr().err
+    found, expected = (
+        hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:8]
+        for folder in (copy, model)
+    )
+    error = capsys.readouterr().err
+    assert (
+        f"damaged or another model's: its SHA-256 starts with {found}, expected {expected};"
+        in error
+    )
     settings = copy / "model.json"
     for text, fault in (("{}", "does not say 'sha256'"), ("{", "Expecting property name")):
         settings.write_text(text)

@@ -156,6 +156,13 @@ def test_input_statistics_and_their_distance_in_closed_form(network):
     assert row["std_ratio"] == pytest.approx(ratio.item(), rel=1e-3)
 
 
+def test_what_never_varied_is_measured_with_the_layers_eps():
+    model = nn.Sequential(nn.BatchNorm1d(2, eps=1e-2))
+    model[0].running_var.zero_()
+    row = statistics_distance(model, torch.ones(5, 2)).loc["0"]
+    assert row.to_dict() == pytest.approx({"mean_shift": 10, "std_ratio": 1, "kl": 50})
+
+
 def test_without_shift_the_distance_is_nothing():
     model, shape = LAYERS["2d"]()
     images = torch.randn(32, *shape)

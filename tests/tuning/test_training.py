@@ -103,6 +103,13 @@ def test_the_same_seed_gives_the_same_numbers():
     pd.testing.assert_frame_equal(first[columns], second[columns])
 
 
+def test_the_seconds_of_epochs_are_parts_of_the_whole():
+    started = time.perf_counter()
+    _, history = run()
+    seconds = pd.DataFrame(history)["seconds"]
+    assert seconds.min() > 0 and seconds.sum() < time.perf_counter() - started
+
+
 @pytest.mark.parametrize("stop_after", [1, 4])
 def test_resuming_gives_the_weights_of_an_uninterrupted_run(stop_after, tmp_path, monkeypatch):
     path = tmp_path / "run.pt"

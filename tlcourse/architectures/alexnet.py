@@ -17,7 +17,7 @@ TORCHVISION_NAMES = (
 )
 
 
-def alexnet(*, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> Network:
+def alexnet(*, num_classes: int, in_channels: int, dropout: float = 0.5) -> Network:
     """Five convolutions and three linear layers; most of its weights are in ``neck.hidden1``."""
     return Network(
         in_channels=in_channels,

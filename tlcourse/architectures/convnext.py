@@ -54,7 +54,7 @@ class ConvNeXtBlock(nn.Module):
         return x + self.drop(self.layer_scale * y)
 
 
-def convnext_tiny(*, num_classes: int = 1000, in_channels: int = 3) -> Network:
+def convnext_tiny(*, num_classes: int, in_channels: int) -> Network:
     """4 × 4 patches, four stages with 2 × 2 convolutions between them, pooling, a linear head."""
     stages: dict[str, nn.Module] = {}
     done = 0

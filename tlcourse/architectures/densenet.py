@@ -37,7 +37,7 @@ class DenseLayer(nn.Module):
         return torch.cat([x, new], dim=1)
 
 
-def densenet121(*, num_classes: int = 1000, in_channels: int = 3) -> Network:
+def densenet121(*, num_classes: int, in_channels: int) -> Network:
     """A stem of stride 4, four dense blocks with transitions between them, pooling, linear head."""
     stages: dict[str, nn.Module] = {}
     width = STEM_WIDTH

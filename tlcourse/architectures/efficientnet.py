@@ -26,12 +26,12 @@ NUM_BLOCKS = sum(row[3] for row in TABLE)
 STOCHASTIC_DEPTH = 0.2  # B0: a block's rate grows evenly towards this
 
 
-def efficientnet_b0(*, num_classes: int = 1000, in_channels: int = 3) -> Network:
+def efficientnet_b0(*, num_classes: int, in_channels: int) -> Network:
     """16 inverted residuals with SE and SiLU, a last convolution, pooling, dropout, linear head."""
     return _efficientnet(nn.SiLU, num_classes, in_channels, dropout=0.2, full=True)
 
 
-def efficientnet_lite0(*, num_classes: int = 1000, in_channels: int = 3) -> Network:
+def efficientnet_lite0(*, num_classes: int, in_channels: int) -> Network:
     """B0 without squeeze-and-excitation, and with ReLU6: easy on fixed-point hardware."""
     return _efficientnet(nn.ReLU6, num_classes, in_channels, dropout=0.0, full=False)
 

@@ -58,7 +58,7 @@ V2_TORCHVISION_NAMES = (
 )
 
 
-def mobilenet_v2(*, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.2) -> Network:
+def mobilenet_v2(*, num_classes: int, in_channels: int, dropout: float = 0.2) -> Network:
     """17 inverted residuals with ReLU6, a last 1 × 1 convolution, pooling, a linear head."""
     settings = []
     before = 32
@@ -75,9 +75,7 @@ def mobilenet_v2(*, num_classes: int = 1000, in_channels: int = 3, dropout: floa
     )
 
 
-def mobilenet_v3_small(
-    *, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.2
-) -> Network:
+def mobilenet_v3_small(*, num_classes: int, in_channels: int, dropout: float = 0.2) -> Network:
     """11 inverted residuals with SE and hard-swish, a hidden layer of 1,024, a linear head."""
     norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
     settings = [

@@ -88,8 +88,8 @@ def resnet(
     depths: tuple[int, int, int, int],
     *,
     se: bool = False,
-    num_classes: int = 1000,
-    in_channels: int = 3,
+    num_classes: int,
+    in_channels: int,
 ) -> Network:
     """A stem of stride 4, four stages of blocks, global average pooling and a linear head."""
     stages = residual_stages(partial(block, se=se), depths, WIDTHS, block.expansion)

@@ -18,8 +18,8 @@ def vgg(
     depths: tuple[int, ...],
     *,
     batch_norm: bool,
-    num_classes: int = 1000,
-    in_channels: int = 3,
+    num_classes: int,
+    in_channels: int,
     dropout: float = 0.5,
 ) -> Network:
     """Five groups of convolutions, each halving the map; then a flatten head of two layers."""

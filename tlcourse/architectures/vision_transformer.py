@@ -163,8 +163,8 @@ def vision_transformer(
     image_size: int = 224,
     patch_size: int = 16,
     blocks_per_stage: int = 3,
-    num_classes: int = 1000,
-    in_channels: int = 3,
+    num_classes: int,
+    in_channels: int,
 ) -> Network:
     """Encoder blocks on patches, twelve by default, the class token's norm, a linear head."""
     stages = {

@@ -16,7 +16,7 @@ from tlcourse.book.chapters import executed_copy, find_chapters, run_chapter, wr
 from tlcourse.runtime import profile
 
 
-def run_check(chapters: Sequence[str], *, executed: bool = False, form: str = "table") -> int:
+def run_check(chapters: Sequence[str], *, executed: bool, form: str) -> int:
     """Compare chapters (all if none is named) with a new run of them; print the changes.
 
     Progress goes to stderr, so that stdout holds nothing but the report.
