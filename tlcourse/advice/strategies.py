@@ -205,7 +205,7 @@ def train(
             model,
             inputs,
             held_out,
-            AdamW(groups),
+            AdamW(groups, fused=True),
             epochs=phase.epochs,
             seed=seed + number,
             batch_size=batch_size,

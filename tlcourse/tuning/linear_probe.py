@@ -86,7 +86,7 @@ def probe_features(
     def train_head(train: Data, lr: float) -> nn.Linear:
         seed_everything(seed)
         head = nn.Linear(features.shape[1], dataset.num_classes)
-        optimizer = torch.optim.AdamW(head.parameters(), lr=lr, weight_decay=0.01)
+        optimizer = torch.optim.AdamW(head.parameters(), lr=lr, weight_decay=0.01, fused=True)
         fit(head, train, None, optimizer, epochs=epochs, seed=seed, batch_size=128)
         return head
 
