@@ -90,6 +90,10 @@ def test_a_rule_is_scored_without_the_records_of_the_set_it_is_asked_about():
     assert set(table.index) == set(RULES)
     alike = score(records({"one": {"gradual": 0.1}, "other": {"gradual": 0.1}}))
     assert alike.loc["advisor", "within_one_point"] == 1
+    for behind, within in ((0.0099, 1), (0.0101, 0)):
+        gains = {"gradual": 0.1 + behind, "two_phase": 0.1}
+        table = score(records({"one": gains, "other": gains}, noise=0.0))
+        assert table.loc["always fine-tune", "within_one_point"] == within
 
 
 def test_costs_follow_the_recipe():

@@ -174,8 +174,9 @@ def test_input_of_a_wrong_shape_names_the_sizes():
     network = create("resnet18")
     with pytest.raises(ValueError, match=r"shape \(2, 1, 64, 64\); expected \(N, 3, height, width"):
         network(torch.empty(2, 1, 64, 64))
-    with pytest.raises(ValueError, match="16 × 64 px; this network needs 32 × 32 px"):
-        network(torch.empty(2, 3, 16, 64))
+    with pytest.raises(ValueError, match="31 × 64 px; this network needs 32 × 32 px"):
+        network(torch.empty(2, 3, 31, 64))
+    assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 1000)
 
 
 @pytest.mark.parametrize("name", ["alexnet", "vgg11"])

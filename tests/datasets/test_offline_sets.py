@@ -16,7 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torchvision.transforms import v2
 
 from tlcourse.datasets import OFFLINE, ImageDataset, available, load_dataset
-from tlcourse.datasets.cutouts import FOLDER, damaged_files, read_index
+from tlcourse.datasets.cutouts import FOLDER, _OnWhiteSquare, damaged_files, read_index
 from tlcourse.datasets.solar_cells import infer_modules
 from tlcourse.datasets.splits import make_splits
 from tlcourse.errors import DatasetError
@@ -86,6 +86,13 @@ def test_cells_of_one_inferred_module_share_more_labels_than_equally_distant_one
     at_borders = advantage(0)
     assert at_borders > 0.05
     assert at_borders > max(advantage(shift) for shift in (-15, -10, -5, 5, 10, 15))
+
+
+def test_a_cutout_is_enlarged_and_lies_in_the_middle_of_its_square(tmp_path):
+    Image.new("RGB", (40, 20), "black").save(tmp_path / "wide.png")
+    square = np.asarray(_OnWhiteSquare((tmp_path / "wide.png",))[0])
+    assert square.shape == (160, 160, 3)
+    assert not square[40:120].any() and (square[:40] == 255).all() and (square[120:] == 255).all()
 
 
 def test_cutouts_are_intact_and_each_has_its_origin():

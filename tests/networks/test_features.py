@@ -96,6 +96,10 @@ def test_the_least_recently_used_goes_first_and_the_folder_stays_small(tmp_path)
     for key in "xyz":
         cache[key] = tensor
     assert list(cache) == ["x", "y", "z"]
+    del cache["y"]
+    assert list(cache) == ["x", "z"]
+    with pytest.raises(KeyError, match="y"):
+        del cache["y"]
 
 
 def test_a_cache_for_all_lies_in_the_build_folder_and_can_be_left_out(
