@@ -1,13 +1,15 @@
 """Archives that a stranger sent."""
 
 import io
+import os
+import sys
 import tarfile
 import zipfile
 
 import pytest
 
 from tlcourse.datasets import archives
-from tlcourse.datasets.archives import is_archive, unpack
+from tlcourse.datasets.archives import as_folder, is_archive, unpack
 from tlcourse.errors import ArchiveError
 
 
@@ -53,6 +55,21 @@ def test_a_name_that_leads_out_is_refused_and_nothing_is_left(tmp_path, name):
         with pytest.raises(ArchiveError, match="leads out"):
             unpack(archive, inside / "out")
     assert list(inside.iterdir()) == [] and not list(tmp_path.rglob("evil*"))
+
+
+def test_an_archive_without_files_and_names_in_another_encoding(tmp_path):
+    with as_folder(zipped(tmp_path / "a.zip", {})) as folder:
+        assert list(folder.iterdir()) == []
+    assert not folder.exists()
+    twice = tarred(tmp_path / "b.tgz", [tarfile.TarInfo("a.png")] * 2, b"1")
+    with pytest.raises(ArchiveError, match="names a.png twice"):
+        unpack(twice, tmp_path / "out")
+    odd = tarred(tmp_path / "a.tgz", [tarfile.TarInfo("bees/\udce4.png")], b"1")
+    try:
+        with as_folder(odd) as folder:
+            assert os.listdir(os.fsencode(folder / "bees")) == [b"\xe4.png"]
+    except ArchiveError:  # a system whose names are UTF-8
+        assert os.name == "nt" or sys.platform == "darwin"
 
 
 def test_links_are_refused(tmp_path):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tlcourse.datasets.archives import is_archive, unpack
+from tlcourse.datasets.archives import as_folder, is_archive, unpack
 from tlcourse.datasets.cutouts import load_cutouts
 from tlcourse.datasets.dataset import ImageDataset
 from tlcourse.datasets.digits import load_handwritten_digits
@@ -30,6 +30,7 @@ __all__ = [
     "ImageDataset",
     "ImageError",
     "Scenes",
+    "as_folder",
     "available",
     "blur",
     "check_images",

@@ -1,13 +1,16 @@
 """Unpack an archive of images that somebody sent: nothing outside the folder, nothing endless."""
 
+import os
 import shutil
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import IO
 
+from tlcourse.datasets.layouts import printable
 from tlcourse.errors import ArchiveError
 
 MAX_FILES = 200_000
@@ -28,6 +31,25 @@ def is_archive(path: Path) -> bool:
     False
     """
     return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
+
+
+@contextmanager
+def as_folder(path: Path) -> Iterator[Path]:
+    """``path`` itself, or a folder for a while with what is in the archive ``path``.
+
+    Examples
+    --------
+    >>> with as_folder(Path(__file__).parent) as folder:
+    ...     folder == Path(__file__).parent
+    True
+    """
+    if not is_archive(path):
+        yield path
+        return
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary, "images")
+        unpack(path, folder)
+        yield folder
 
 
 def unpack(path: Path, folder: Path) -> None:
@@ -59,7 +81,7 @@ def unpack(path: Path, folder: Path) -> None:
     tlcourse.errors.ArchiveError: the archive names '../evil.png', which leads out of its folder
     """
     if folder.exists():
-        raise ArchiveError(f"{folder} is there already; unpack into a new folder")
+        raise ArchiveError(f"{printable(folder)} is there already; unpack into a new folder")
     limit = min(MAX_BYTES, MAX_RATIO * path.stat().st_size)
     try:
         with _members(path, folder) as members:
@@ -70,16 +92,20 @@ def unpack(path: Path, folder: Path) -> None:
     except Exception as error:  # zipfile and tarfile raise many kinds for damaged files
         shutil.rmtree(folder, ignore_errors=True)
         raise ArchiveError(
-            f"{path}: cannot be unpacked; it is damaged or encrypted, or the disk is full"
+            f"{printable(path)}: cannot be unpacked; it is damaged or encrypted, or the disk is "
+            "full"
         ) from error
 
 
 def _write(members: Iterator[Member], folder: Path, limit: int) -> None:
+    folder.mkdir(parents=True)  # also for an archive without a file
     left = limit
     for count, (name, content) in enumerate(members, start=1):
         if count > MAX_FILES:
             raise ArchiveError(f"the archive has more than {MAX_FILES:,} files")
         target = folder.joinpath(*_safe_parts(name))
+        if target.exists():
+            raise ArchiveError(f"the archive names {printable(name)} twice; pack each file once")
         target.parent.mkdir(parents=True, exist_ok=True)
         with content, target.open("xb") as file:
             while chunk := content.read(CHUNK):
@@ -98,7 +124,7 @@ def _safe_parts(name: str) -> tuple[str, ...]:
     bad = path.is_absolute() or ".." in path.parts or not path.parts
     if bad or any(":" in part or "\0" in part for part in path.parts):
         raise ArchiveError(f"the archive names {name!r}, which leads out of its folder")
-    if any(len(part.encode()) > MAX_NAME for part in path.parts):
+    if any(len(os.fsencode(part)) > MAX_NAME for part in path.parts):
         raise ArchiveError(f"the archive has a name of more than {MAX_NAME} bytes: {name[:40]}…")
     return path.parts
 

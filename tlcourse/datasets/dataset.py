@@ -42,6 +42,8 @@ class ImageDataset:
         What the split guards against, and what not.
     skipped
         One line a file left out.
+    notes
+        What else was noticed while the files were read.
     alike
         Groups of indices whose images are copies of one picture, as far as was looked for.
 
@@ -72,6 +74,7 @@ class ImageDataset:
     split_note: str
     skipped: tuple[str, ...] = ()
     alike: tuple[tuple[int, ...], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
@@ -181,13 +184,17 @@ class ImageDataset:
 
 @dataclass(frozen=True)
 class ImageFiles(Sequence[Image.Image]):
-    """Image files that are decoded when indexed; ``sizes`` (width, height) if they were checked."""
+    """Image files that are decoded when indexed; ``sizes`` (width, height) if they were checked.
+
+    ``bits`` are those of which 16-bit files make use, see ``open_image``.
+    """
 
     files: tuple[Path, ...]
     sizes: tuple[tuple[int, int], ...] = ()
+    bits: int | None = None
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Image.Image:  # type: ignore[override]
-        return open_image(self.files[index])
+        return open_image(self.files[index], bits=self.bits)

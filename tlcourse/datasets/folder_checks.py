@@ -34,6 +34,7 @@ def check_images(dataset: ImageDataset, image_size: int) -> list[str]:
     class0 has only 7 images: expect a rough estimate
     """
     return [
+        *dataset.notes,
         *_left_out(dataset),
         *_copies(dataset),
         *_class_sizes(dataset),

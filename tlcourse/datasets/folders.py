@@ -1,30 +1,24 @@
 """A user's own images: one folder a class, checked file by file before anything is trained."""
 
 import hashlib
-import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from tlcourse.datasets.dataset import THREADS, ImageDataset, ImageFiles
 from tlcourse.datasets.duplicates import Look, look_alike, look_of
-from tlcourse.datasets.images import open_image
+from tlcourse.datasets.images import decode
+from tlcourse.datasets.layouts import check_name, printable, read_layout, walk
 from tlcourse.datasets.splits import SPLITS, Splits, complete_splits
 from tlcourse.errors import DatasetError, ImageError
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
+SHOWN = 5  # of the files that are left out
+DARK_BITS = 12
 LAYOUT = "expected FOLDER/class name/image files, or the same below FOLDER/train, val and test"
 
 
@@ -45,16 +39,26 @@ class _Found(_Candidate):
     look: Look
     mode: str
     size: tuple[int, int]  # width, height
+    bits: int | None  # of 16-bit grey
+    pages: int
 
 
 def load_folder(path: Path | str, *, split_seed: int = 0) -> ImageDataset:
     """The images of a folder with one subfolder a class, also below train, val and test.
 
     Every file is decoded once, here, so that none can fail during training. What cannot be read
-    is left out, listed in ``skipped`` and announced in one warning. Copies of one picture, also
-    at another size or quality, stay on one side of the split; where train and test folders hold
-    the same file, test keeps it. Hidden files are passed over, linked folders are reported and not
-    entered.
+    is left out, listed in ``skipped`` and announced in one warning, as is in ``notes`` what could
+    be meant otherwise. Copies of one picture, also at another size or quality, stay on one side of
+    the split; where train and test folders hold the same file, test keeps it. Links to files are
+    read under their own names, linked folders are reported and not entered. Hidden files and what
+    systems leave behind (``__MACOSX``, ``Thumbs.db``, ``@eaDir``) are passed over.
+
+    A file is an image by its content, see ``open_image``. A class is named by the outermost folder:
+    what lies deeper, in ``ants/red/1.jpg``, is of class ``ants``. Around the class folders may be
+    folders that hold one folder only, and those of the splits, called ``train``, ``Training``,
+    ``training_set`` or ``seg_train`` alike; where every class folder holds ``train`` and ``test``
+    instead, these are the splits. 16-bit grey is scaled from as many bits as the folder's files
+    use.
 
     Parameters
     ----------
@@ -71,6 +75,7 @@ def load_folder(path: Path | str, *, split_seed: int = 0) -> ImageDataset:
     Examples
     --------
     >>> import tempfile
+    >>> from PIL import Image
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for i in range(14):
     ...         Path(folder, f"class{i % 2}").mkdir(exist_ok=True)
@@ -82,35 +87,31 @@ def load_folder(path: Path | str, *, split_seed: int = 0) -> ImageDataset:
     root = Path(path)
     if not root.is_dir():
         what = "a file" if root.exists() else "not there"
-        raise DatasetError(f"{root} is {what}; {LAYOUT}")
-    class_folders, skipped = _class_folders(root)
+        raise DatasetError(f"{printable(root)} is {what}; {LAYOUT}")
+    layout = read_layout(root)
     candidates = [
-        _Candidate(file, folder.name, split)
-        for folder, split in class_folders
-        for file in walk(folder)
+        _Candidate(file, item.label, item.split)
+        for item in layout.class_folders
+        for file in walk(item.folder)
     ]
     with ThreadPoolExecutor(THREADS) as pool:
-        checked = list(pool.map(_check, candidates))
-    skipped += [item for item in checked if isinstance(item, str)]
+        checked = list(pool.map(partial(_check, root), candidates))
+    skipped = layout.outside + [item for item in checked if isinstance(item, str)]
     found, doubles = _without_doubles([item for item in checked if isinstance(item, _Found)])
     skipped += doubles
-    class_names = sorted({folder.name for folder, _ in class_folders})
+    class_names = sorted({item.label for item in layout.class_folders})
     _check_classes(root, class_names, found, skipped)
-    if skipped:
-        first = "\n  ".join(skipped[:5])
-        warnings.warn(
-            f"{root}: {len(found)} images are used, {len(skipped)} files or folders are left out "
-            f"(see .skipped), the first:\n  {first}",
-            stacklevel=2,
-        )
+    bits, notes = _depth(found)
+    notes = [*layout.notes, *notes, *_pages(found)]
+    _announce(root, len(found), skipped, notes)
     labels = np.array([class_names.index(item.label) for item in found])
     groups = look_alike([item.look for item in found])
     splits, note = _splits(found, labels, groups, class_names, split_seed)
     sizes = tuple(item.size for item in found)
     width, height = sizes[0]
     return ImageDataset(
-        name=root.resolve().name,
-        images=ImageFiles(tuple(item.file for item in found), sizes),
+        name=printable(root.resolve().name),
+        images=ImageFiles(tuple(item.file for item in found), sizes, bits),
         labels=labels,
         class_names=tuple(class_names),
         size=(height, width) if len(set(sizes)) == 1 else None,
@@ -120,8 +121,46 @@ def load_folder(path: Path | str, *, split_seed: int = 0) -> ImageDataset:
         splits=splits,
         split_note=note,
         skipped=tuple(skipped),
+        notes=tuple(notes),
         alike=_groups_of_several(groups),
     )
+
+
+def _announce(root: Path, used: int, skipped: Sequence[str], notes: Sequence[str]) -> None:
+    """One warning of all that a user should look at."""
+    lines = [f"{printable(root)}: {used} images are used"]
+    if skipped:
+        lines[0] += f", {len(skipped)} files or folders are left out (see .skipped), the first:"
+    lines += [f"  {line}" for line in skipped[:SHOWN]]
+    lines += [f"note: {note}" for note in notes]
+    if skipped or notes:
+        warnings.warn("\n".join(lines), stacklevel=3)
+
+
+def _depth(found: Sequence[_Found]) -> tuple[int | None, list[str]]:
+    """Bits of which the 16-bit files make use, together; and what to know about them."""
+    depths = [item.bits for item in found if item.bits]
+    if not depths:
+        return None, []
+    bits = max(depths)
+    if bits < 16:
+        return bits, [
+            f"{len(depths)} 16-bit files have no value above {2**bits - 1}: scaled from {bits} bits"
+        ]
+    dark = [item for item in found if item.bits and item.bits <= DARK_BITS]
+    if not dark:
+        return bits, []
+    return bits, [
+        f"{len(dark)} of {len(depths)} 16-bit files have no value above {2**DARK_BITS - 1} and are "
+        f"nearly black beside the others, such as {dark[0].file}"
+    ]
+
+
+def _pages(found: Sequence[_Found]) -> list[str]:
+    several = [item.file for item in found if item.pages > 1]
+    if not several:
+        return []
+    return [f"of {len(several)} files with several pages the first is used, such as {several[0]}"]
 
 
 def _groups_of_several(groups: np.ndarray) -> tuple[tuple[int, ...], ...]:
@@ -129,70 +168,27 @@ def _groups_of_several(groups: np.ndarray) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(np.flatnonzero(groups == g).tolist()) for g in several)
 
 
-def _class_folders(root: Path) -> tuple[list[tuple[Path, str]], list[str]]:
-    """Class folders, each with its split; and a line for whatever lies beside them."""
-    folders, outside = _children(root)
-    splits = [SPLIT_NAMES.get(folder.name.lower(), "") for folder in folders]
-    # A class may be called train: then it holds images, and its neighbours are classes too.
-    presplit = all(splits) or any(
-        split == "train" and _children(folder)[0]
-        for folder, split in zip(folders, splits, strict=True)
-    )
-    if not presplit:
-        return [(folder, "") for folder in folders], outside
-    class_folders = []
-    for folder, split in zip(folders, splits, strict=True):
-        if not split:
-            outside.append(f"{folder}: is neither train, val nor test, as its neighbours are")
-            continue
-        inside, loose = _children(folder)
-        class_folders += [(class_folder, split) for class_folder in inside]
-        outside += loose
-    return class_folders, outside
-
-
-def _children(path: Path) -> tuple[list[Path], list[str]]:
-    """Folders in ``path``, in one order on every system; and a line for anything else there."""
-    try:
-        visible = [child for child in path.iterdir() if not child.name.startswith(".")]
-    except OSError as error:  # no permission, or removed a moment ago
-        return [], [f"{path}: cannot be listed ({error.strerror})"]
-    visible.sort(key=lambda child: child.name)  # paths themselves sort differently on Windows
-    folders = [child for child in visible if child.is_dir() and not child.is_symlink()]
-    lines = [
-        f"{child}: a link to a folder, not entered"
-        if child.is_dir()
-        else f"{child}: lies outside the class folders"
-        for child in visible
-        if child not in folders
-    ]
-    return folders, lines
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """Files and linked folders at any depth; links are not entered, so that a loop of them ends."""
-    for parent, folders, files in os.walk(folder, followlinks=False):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent) / name for name in folders if Path(parent, name).is_symlink())
-        yield from (Path(parent) / name for name in sorted(files) if not name.startswith("."))
-
-
-def _check(candidate: _Candidate) -> _Found | str:
+def _check(root: Path, candidate: _Candidate) -> _Found | str:
     """The file decoded once: what it is, or one line that says why it is left out."""
     file = candidate.file
-    if file.is_dir():
-        return f"{file}: a link to a folder, not entered"
-    if not file.is_file():  # a broken link, or a pipe that would be waited on for ever
-        return f"{file}: neither a file nor a folder"
-    if file.suffix.lower() not in Image.registered_extensions():
-        return f"{file}: not an image file by its name"
     try:
-        image = open_image(file)
+        check_name(file, root)
+        decoded = decode(file)
         sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    except ImageError as error:
+    except (ImageError, OSError) as error:
         return str(error)
-    look = look_of(image)
-    return _Found(file, candidate.label, candidate.split, sha256, look, image.mode, image.size)
+    image = decoded.in_8_bits()
+    return _Found(
+        file,
+        candidate.label,
+        candidate.split,
+        sha256,
+        look_of(image),
+        image.mode,
+        image.size,
+        decoded.bits,
+        decoded.pages,
+    )
 
 
 def _without_doubles(found: list[_Found]) -> tuple[list[_Found], list[str]]:

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from tlcourse.datasets import open_image
-from tlcourse.datasets.folders import walk
+from tlcourse.datasets import as_folder, open_image
+from tlcourse.datasets.layouts import check_name, printable, true_class, walk
 from tlcourse.diagnosis.maps import explain
 from tlcourse.errors import DatasetError, ImageError, ModelFolderError, OutputError
 from tlcourse.own_images.export import CHECKED, export_onnx, export_torch, load_network
@@ -54,24 +54,24 @@ class Answers:
 
 
 def predict_files(model_folder: Path, path: Path) -> Answers:
-    """Answers for an image, or for all images below a folder; links are not entered.
+    """Answers for an image, or for all images below a folder or in an archive.
 
-    The truth is the nearest folder above an image that is named after a class. Raises DatasetError
+    Files are read as by ``load_folder``, and folders name the truth as there: the outermost below
+    ``path`` that is named after a class, else ``path`` or the nearest above. Raises DatasetError
     where there is no readable image, ModelFolderError where there is no model.
     """
     model, settings = _load(load_model, model_folder)
     rows, unreadable = [], []
-    classes = settings["classes"]
-    for files, images, lines in _batches(Path(path), settings):
+    classes, path = settings["classes"], Path(path)
+    for files, images, lines in _batches(path, settings):
         unreadable += lines
         if not files:
             continue
         logits = predict(model, images) / settings.get("temperature", 1.0)
         confidence, best = logits.softmax(dim=1).max(dim=1)
         for file, answer, sure in zip(files, best.tolist(), confidence.tolist(), strict=True):
-            truth = next((p.name for p in file.resolve().parents if p.name in classes), None)
-            row = {"file": str(file), "class": classes[answer]}
-            rows.append({**row, "confidence": sure, "truth": truth})
+            row = {"file": printable(file), "class": classes[answer], "confidence": sure}
+            rows.append({**row, "truth": true_class(file, path, classes)})
     if not rows:
         raise DatasetError(_nothing_read(path, unreadable))
     return Answers(pd.DataFrame(rows), tuple(unreadable))
@@ -106,7 +106,7 @@ def explain_files(model_folder: Path, path: Path, output: Path) -> Explained:
         for file, picture, answer in zip(
             files, explain(backbone, images, answers), answers.tolist(), strict=True
         ):
-            name = f"{len(written):04d}_{settings['classes'][answer]}_{file.stem}"[:80]
+            name = f"{len(written):04d}_{settings['classes'][answer]}_{file.stem}"[:60]
             safe = "".join(c if c.isalnum() or c in "-_ " else "_" for c in name)
             target = output / f"{safe}.png"
             Image.fromarray(picture.permute(1, 2, 0).numpy()).save(target)
@@ -126,7 +126,7 @@ def export_folder(model_folder: Path, format: Format) -> Path:
 
 def _nothing_read(path: Path, unreadable: list[str]) -> str:
     because = f"; first: {unreadable[0]}" if unreadable else ""
-    return f"{path}: no image that can be read{because}"
+    return f"{printable(path)}: no image that can be read{because}"
 
 
 def _load(
@@ -139,26 +139,36 @@ def _load(
             raise ModelFolderError(f"{folder} holds no {name}; expected the output folder of a fit")
     try:
         return load(folder)
-    except KeyError as error:
-        raise ModelFolderError(f"{folder / 'model.json'} does not say {error}") from error
     except ValueError as error:  # no JSON, or not the weights that were written
-        raise ModelFolderError(f"{folder}: {error}") from error
+        raise ModelFolderError(str(error)) from error
+    except (RuntimeError, TypeError, KeyError) as error:  # an unknown network, or of other sizes
+        raise ModelFolderError(
+            f"{folder / 'model.json'} names a network that cannot be built here, or does not fit "
+            f"model.safetensors: {error}"
+        ) from error
 
 
 def _batches(
     path: Path, settings: dict[str, Any]
 ) -> Iterator[tuple[list[Path], Tensor, list[str]]]:
-    """Files with their images, uint8 (N, 3, S, S), and a line for each that cannot be read."""
+    """Files, as below ``path``, with their images, uint8 (N, 3, S, S), and a line for each that
+    cannot be read."""
     if not path.exists():
-        raise DatasetError(f"{path} is not there; expected an image or a folder of images")
-    files = sorted(walk(path)) if path.is_dir() else [path]
-    groups = [files[i : i + BATCH] for i in range(0, len(files), BATCH)]
-    for group in progress(groups, desc="images"):
-        read, images, lines = [], [], []
-        for file in group:
-            try:
-                images.append(prepare(open_image(file), settings))
-                read.append(file)
-            except ImageError as error:
-                lines.append(str(error))
-        yield read, torch.stack(images) if images else torch.empty(0), lines
+        raise DatasetError(
+            f"{printable(path)} is not there; expected an image, or a folder or archive of images"
+        )
+    with as_folder(path) as root:
+        files = sorted(walk(root)) if root.is_dir() else [root]
+        groups = [files[i : i + BATCH] for i in range(0, len(files), BATCH)]
+        for group in progress(groups, desc="images"):
+            read, images, lines = [], [], []
+            for file in group:
+                try:
+                    check_name(file, root)
+                    image = open_image(file, bits=settings.get("bits"))
+                except ImageError as error:
+                    lines.append(str(error).replace(str(root), printable(path), 1))
+                else:
+                    images.append(prepare(image, settings))
+                    read.append(path / file.relative_to(root))
+            yield read, torch.stack(images) if images else torch.empty(0), lines

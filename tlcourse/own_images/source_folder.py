@@ -2,16 +2,17 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pandas as pd
 
 from tlcourse.advice.advisor import Advice
 from tlcourse.advice.strategies import strategy_named
-from tlcourse.datasets import is_archive, unpack
+from tlcourse.datasets import as_folder, is_archive, unpack
+from tlcourse.datasets.dataset import ImageFiles
 from tlcourse.errors import DatasetError, OutputError
 from tlcourse.files import replacing
 from tlcourse.networks.backbones import BACKBONE, load_backbone
@@ -27,6 +28,8 @@ from tlcourse.own_images.fitting import (
 from tlcourse.own_images.report import write_report
 
 STARTED = "started.json"  # there while a fit is under way: it may go on
+FAILED = "failed"  # in it, after an error: another fit may begin in the folder
+CHECKPOINTS, IMAGES = "checkpoints", "images"
 
 
 def fit_folder(
@@ -87,27 +90,22 @@ def fit_folder(
         "image_size": image_size,
         "seed": seed,
     }
-    fresh = _begin(source, output, call)
-    try:
+    with _attempt(source, output, call):
         images = read_images(backbone, _folder_of(source, output), seed=seed, image_size=image_size)
-    except Exception:
-        if fresh:  # all there is in it is ours, and of no use
-            shutil.rmtree(output)
-        raise
-    say(f"{len(images.dataset)} images in {images.dataset.num_classes} classes")
-    for line in images.findings:
-        say(f"  note: {line}")
-    fitted = fit_images(
-        backbone,
-        images,
-        seed=seed,
-        strategy=strategy,
-        minutes=minutes,
-        checkpoint=output / "checkpoints",
-        on_advice=lambda advice: say(str(advice)),
-        on_epoch=lambda history: say(_epoch_line(history)),
-    )
-    _write(fitted, output)
+        say(f"{len(images.dataset)} images in {images.dataset.num_classes} classes")
+        for line in images.findings:
+            say(f"  note: {line}")
+        fitted = fit_images(
+            backbone,
+            images,
+            seed=seed,
+            strategy=strategy,
+            minutes=minutes,
+            checkpoint=output / CHECKPOINTS,
+            on_advice=lambda advice: say(str(advice)),
+            on_epoch=lambda history: say(_epoch_line(history)),
+        )
+        _write(fitted, output)
     say(f"validation accuracy {fitted.accuracy('validation'):.4f}")
     say(f"test accuracy {fitted.accuracy('test'):.4f}")
     return fitted
@@ -134,10 +132,23 @@ def advise_folder(
     The parameters are those of ``fit_folder``.
     """
     backbone = load_backbone(backbone_name)
-    with TemporaryDirectory() as temporary:
-        folder = _folder_of(Path(source), Path(temporary))
+    with as_folder(Path(source)) as folder:
         images = read_images(backbone, folder, seed=seed, image_size=image_size)
         return FolderAdvice(images, advise_on(backbone, images, seed=seed, minutes=minutes))
+
+
+@contextmanager
+def _attempt(source: Path, output: Path, call: Mapping[str, object]) -> Iterator[None]:
+    """Begin or go on; after an error, keep no more than what the same call can go on from."""
+    fresh = _begin(source, output, call)
+    try:
+        yield
+    except Exception:
+        if fresh and not (output / CHECKPOINTS).exists():
+            shutil.rmtree(output)  # all there is in it is ours, and of no use
+        else:
+            _mark(output, {**call, FAILED: True})
+        raise
 
 
 def _begin(source: Path, output: Path, call: Mapping[str, object]) -> bool:
@@ -153,28 +164,35 @@ def _begin(source: Path, output: Path, call: Mapping[str, object]) -> bool:
         started = output / STARTED
         if not started.is_file():
             raise OutputError(f"{output} is not empty; nothing in it is overwritten: name another")
-        if json.loads(started.read_text(encoding="utf-8")) != call:
+        before = json.loads(started.read_text(encoding="utf-8"))
+        failed = before.pop(FAILED, False)
+        if before != call and not failed:
             raise OutputError(
                 f"{output} holds an interrupted fit with other images or options; call it as "
                 "before to go on, or name another folder"
             )
-    with replacing(output / STARTED) as temporary:
-        temporary.write_text(json.dumps(call), encoding="utf-8")
+        if before != call:  # what that one left is of no use for this one
+            for name in (CHECKPOINTS, IMAGES):
+                shutil.rmtree(output / name, ignore_errors=True)
+    _mark(output, call)
     return fresh
 
 
+def _mark(output: Path, call: Mapping[str, object]) -> None:
+    with replacing(output / STARTED) as temporary:
+        temporary.write_text(json.dumps(call), encoding="utf-8")
+
+
 def _folder_of(source: Path, output: Path) -> Path:
-    """``source`` itself, or where its archive was unpacked, without folders that hold one only."""
+    """``source`` itself, or where its archive was unpacked."""
     if not is_archive(source):
         return source
-    folder = output / "images"
+    folder = output / IMAGES
     if not folder.exists():
-        partial = output / "images.partial"
+        partial = output / f"{IMAGES}.partial"
         shutil.rmtree(partial, ignore_errors=True)  # of an interrupted call of ours
         unpack(source, partial)
         partial.rename(folder)
-    while len(inside := [p for p in folder.iterdir() if p.is_dir()]) == 1:
-        (folder,) = inside
     return folder
 
 
@@ -189,6 +207,7 @@ def _epoch_line(history: pd.DataFrame) -> str:
 def _write(fitted: Fitted, output: Path) -> None:
     """Everything into the output folder; ``model.json`` comes before the marker goes."""
     network, images = fitted.trained.network, fitted.images
+    assert isinstance(images.dataset.images, ImageFiles), "fit_folder reads files"
     with replacing(output / "history.csv") as temporary:
         fitted.trained.history.round(5).to_csv(temporary, index=False)
     settings = {
@@ -196,6 +215,7 @@ def _write(fitted: Fitted, output: Path) -> None:
         "image_size": images.image_size,
         "resize_size": images.resize_size,
         "interpolation": network.preprocessing.interpolation,
+        "bits": images.dataset.images.bits,
         "temperature": fitted.temperature,
         "strategy": fitted.strategy,
         "validation_accuracy": fitted.accuracy("validation"),
@@ -206,5 +226,5 @@ def _write(fitted: Fitted, output: Path) -> None:
     export_torch(output, some)
     export_onnx(output, some)
     write_report(fitted, output)
-    shutil.rmtree(output / "checkpoints", ignore_errors=True)
+    shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
     (output / STARTED).unlink()
