@@ -24,16 +24,35 @@ class Command(argparse.ArgumentParser):
             self.declare(self)
         return super().parse_known_args(args, namespace)
 
-    def add_option(self, flag: str, function: Callable[..., Any], name: str, text: str) -> None:
-        """An option for an argument of ``function``, with its type and default."""
+    def add_option(
+        self, flag: str, function: Callable[..., Any], name: str, text: str, *, least: float = 0
+    ) -> None:
+        """An option for an argument of ``function``, with its type and default.
+
+        A number is at least ``least``.
+        """
         default = inspect.signature(function).parameters[name].default
         hint = get_type_hints(function)[name]
         if get_origin(hint) is Literal:
             accepted: dict[str, Any] = {"choices": get_args(hint)}
         else:  # int, or the int of int | None
-            accepted = {"type": next(t for t in (*get_args(hint), hint) if t is not NoneType)}
+            kind = next(t for t in (*get_args(hint), hint) if t is not NoneType)
+            accepted = {"type": _number(kind, least) if kind in (int, float) else kind}
         told = text if default is None else f"{text} (default: {default})"
         self.add_argument(flag, default=default, help=told, **accepted)
+
+
+def _number(kind: type, least: float) -> Callable[[str], float]:
+    """What argparse calls to read a number from ``least`` to what 32 bits hold."""
+
+    def read(text: str) -> float:
+        value = kind(text)
+        if not least <= value < 2**32:  # NaN is in no range
+            raise argparse.ArgumentTypeError(f"{text} is not in the range from {least} to 2³² - 1")
+        return value
+
+    read.__name__ = kind.__name__  # argparse says "invalid int value"
+    return read
 
 
 def add_commands(commands: Any) -> None:
@@ -101,7 +120,7 @@ def _add_source(command: Command, function: Callable[..., Any]) -> None:
     command.add_argument("source", metavar="folder", type=Path, help=text)
     command.add_option("--backbone", function, "backbone_name", "a pretrained network")
     text = "side in pixels; the network's own where it is not given"
-    command.add_option("--image-size", function, "image_size", text)
+    command.add_option("--image-size", function, "image_size", text, least=1)
     command.add_option("--minutes", function, "minutes", "to train, at most")
     command.add_option("--seed", function, "seed", "of split and training")
 
@@ -164,7 +183,7 @@ def _export(command: Command) -> None:
 
 def _add_model_and_images(command: Command) -> None:
     command.add_argument("model", type=Path, help="the output folder of fit")
-    command.add_argument("images", type=Path, help="an image, or a folder of images")
+    command.add_argument("images", type=Path, help="an image, or a folder or archive of images")
 
 
 def _print_left_out(lines: Iterable[str]) -> None:
@@ -178,15 +197,18 @@ def _cell(command: Command) -> None:
 
     laptop = MATRICES["laptop"]
     command.add_argument("dataset", help="scenes, or a data set's name")
-    command.add_argument("per_class", type=int, help="training images of each class")
+    text = "training images of each class"
+    command.add_argument("per_class", type=_number(int, 1), help=text)
     command.add_argument("strategy")
-    for flag, default in (
-        ("--backbone", laptop.backbones[0]),
-        ("--seed", 0),
-        ("--image-size", laptop.image_size),
-        ("--steps", laptop.steps),
+    name = laptop.backbones[0]
+    command.add_argument("--backbone", default=name, help=f"default: {name}")
+    for flag, default, least in (
+        ("--seed", 0, 0),
+        ("--image-size", laptop.image_size, 1),
+        ("--steps", laptop.steps, 1),
     ):
-        command.add_argument(flag, type=type(default), default=default, help=f"default: {default}")
+        told = f"default: {default}"
+        command.add_argument(flag, type=_number(int, least), default=default, help=told)
 
     def run(options: argparse.Namespace) -> int:
         with joined():
@@ -214,7 +236,7 @@ def _sweep(command: Command) -> None:
     command.add_argument("folder", type=Path, help=text)
     text = "which (default: laptop)"
     command.add_argument("--matrix", choices=tuple(MATRICES), default="laptop", help=text)
-    command.add_option("--workers", sweep, "workers", "processes on this machine")
+    command.add_option("--workers", sweep, "workers", "processes on this machine", least=1)
     command.add_option("--backend", sweep, "backend", "where the cells run")
     command.add_option("--address", sweep, "address", "of the dask scheduler or ray cluster")
 

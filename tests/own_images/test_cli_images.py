@@ -51,6 +51,30 @@ def test_cell_is_one_of_the_laptops(monkeypatch, capsys):
     }
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "advise images --image-size -5",
+        "fit images --output out --image-size 0",
+        "fit images --output out --image-size 2.5",
+        "fit images --output out --minutes nan",
+        "fit images --output out --minutes -1",
+        "advise images --seed -1",
+        "advise images --seed 4294967296",
+        "cell elpv 0 hybrid",
+        "cell elpv 20 hybrid --steps 0",
+        "sweep out --workers 0",
+    ],
+)
+def test_a_number_out_of_its_range_is_named_before_anything_is_read(typed, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(typed.split())
+    assert stopped.value.code == 2
+    *_, flag, value = typed.replace(" hybrid", "").split()
+    error = capsys.readouterr().err
+    assert value in error and (flag in error or "per_class" in error)
+
+
 def test_help_tells_the_defaults_and_the_list_of_commands_loads_nothing(capsys):
     with pytest.raises(SystemExit):
         main(["sweep", "--help"])

@@ -13,7 +13,7 @@ from tlcourse.advice.measurements import measure
 from tlcourse.advice.strategies import STEPS, Trained, strategy_named, train
 from tlcourse.datasets import ImageDataset, check_images, load_folder
 from tlcourse.diagnosis.calibration import fit_temperature
-from tlcourse.errors import DatasetError
+from tlcourse.errors import BackboneError, DatasetError
 from tlcourse.networks.backbones import Backbone
 from tlcourse.shapes import Data
 from tlcourse.suggestions import did_you_mean
@@ -93,7 +93,9 @@ def read_images(
         For a size that the network does not take.
     """
     given = backbone.preprocessing
-    size = image_size or given.image_size
+    size = given.image_size if image_size is None else image_size
+    if size < 1:
+        raise BackboneError(f"image_size is {size}; expected a side of 1 pixel or more")
     resize = round(size * given.resize_size / given.image_size)
     with torch.inference_mode():  # what does not fit is found here, not in the middle
         backbone.features(
