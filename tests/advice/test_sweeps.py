@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -135,6 +136,17 @@ def test_recorded_cells_stay_valid_wherever_their_function_lies(tmp_path):
         with pytest.raises(SweepError, match=f"holds results of .*{function.__name__}, not of job"):
             sweep(job, CELLS, copy)
     assert len(cells(matrix)) == 350
+
+
+@pytest.mark.unchecked
+def test_numpys_numbers_are_pythons_and_a_function_without_a_name_is_refused(tmp_path):
+    cell = {"images": np.int64(50), "lr": np.float32(0.5), "seed": np.int64(0)}
+    path = tmp_path / "numpy.sqlite"
+    assert sweep(job, [cell], path, workers=1).done == 1
+    assert sweep(job, [{"images": 50, "lr": 0.5, "seed": 0}], path, workers=1).kept == 1
+    for nameless in (lambda: {"a": 1}, partial(job, lr=0.1)):
+        with pytest.raises(SweepError, match="give it one by def"):
+            sweep(nameless, [], tmp_path / "nameless.sqlite")
 
 
 def test_a_recorded_cell_comes_out_again():

@@ -124,12 +124,32 @@ def test_frechet_distance_names_samples_that_it_cannot_compare(x, y):
         frechet_distance(torch.rand(x), torch.rand(y))
 
 
+@pytest.mark.parametrize("d", [1, 3, 50])
+def test_features_that_say_nothing_and_those_that_say_all(d):
+    labels = torch.tensor([0, 1, 1, 1] * 5)
+    # Each indicator is noise about 0, of variance 1/4 or 3/4: the largest likelihood of a normal.
+    noise = [scipy.stats.norm(0, v**0.5).logpdf([1] * k + [0] * (20 - k)).mean()
+             for k, v in ((5, 0.25), (15, 0.75))]  # fmt: skip
+    assert log_me(torch.zeros(20, d), labels) == pytest.approx(np.mean(noise))
+    # One and the same value may bear the mean of the indicators, so that it says more.
+    assert log_me(torch.full((20, d), 2.0), labels) > np.mean(noise) + 0.1
+    for value in (0.0, 2.0):
+        same = torch.full((20, d), value)
+        assert h_score(same, labels) == 0
+        assert probe_accuracy(same, labels, seed=0) == 0.75
+        with pytest.raises(ValueError, match="the same for every image"):
+            nearest_centroid_accuracy(same, labels, seed=0)
+    halves = torch.arange(20) % 2  # for which the covariance is singular, and not shrunk
+    assert h_score(torch.eye(2).repeat(1, d)[halves], halves) == pytest.approx(1)  # C - 1
+
+
 @pytest.mark.unchecked
 @pytest.mark.parametrize(
     ("features", "labels"),
     [
         (torch.zeros(4, 2, 2), torch.tensor([0, 1, 0, 1])),
         (torch.zeros(4, 2), torch.tensor([0, 1, 0])),
+        (torch.zeros(4, 0), torch.tensor([0, 1, 0, 1])),
         (torch.zeros(4, 2), torch.zeros(4, dtype=torch.long)),
         (torch.full((4, 2), torch.nan), torch.tensor([0, 1, 0, 1])),
     ],

@@ -73,6 +73,7 @@ def test_a_damaged_cache_file_is_computed_again(backbone, images, tmp_path):
     first = extract_features(backbone, images, cache=cache).clone()  # it is mapped from the file
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:-7])
+    assert len(cache) == 0 and list(cache) == []
     assert torch.equal(extract_features(backbone, images, cache=cache), first)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import numpy as np
 import pandas as pd
 import torch
 
@@ -95,7 +96,7 @@ def sweep(
         When cells failed for good (the others are done and kept), when the file belongs to another
         function and when the cluster is not there.
     """
-    wanted = {_key(settings): settings for settings in cells}
+    wanted = {key: json.loads(key) for key in map(_key, cells)}  # numpy's numbers made plain
     with _locked(path), _connect(path) as database:
         _check_function(database, function)
         states = dict(database.execute("SELECT key, state FROM cells"))
@@ -218,7 +219,7 @@ def _run(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in another order would give other numbers
     try:
-        return key, json.dumps(function(**settings)), None
+        return key, json.dumps(function(**settings), default=_plain), None
     except Exception:  # noqa: BLE001 - whatever a cell raises is written down beside it
         return key, None, traceback.format_exc()
     finally:
@@ -226,7 +227,14 @@ def _run(
 
 
 def _key(settings: Settings) -> str:
-    return json.dumps(settings, sort_keys=True)
+    return json.dumps(settings, sort_keys=True, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy's as Python's own: the same settings give the same key."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} is a {type(value).__name__}; expected numbers and texts")
 
 
 @contextmanager
@@ -254,6 +262,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _check_function(database: sqlite3.Connection, function: Callable[..., Result]) -> None:
     """Compare names without their module: a function may move to another file and go on."""
+    if not getattr(function, "__name__", "<no name>").isidentifier():
+        raise SweepError("results are kept under the function's name; give it one by def")
     recorded = [row[0] for row in database.execute("SELECT function FROM sweep")]
     name = function.__name__
     if not recorded:

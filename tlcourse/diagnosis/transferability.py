@@ -45,6 +45,8 @@ def log_me(features: Features, labels: Labels) -> float:
     """
     x, y = _checked(features, labels)
     u, s, _ = np.linalg.svd(x, full_matrices=False)
+    if not s.any():  # features that are 0 say as much as none: what is left is noise
+        u, s = u[:, :0], s[:0]
     return float(np.mean([_log_evidence(u, s**2, (y == c).astype(float)) for c in np.unique(y)]))
 
 
@@ -120,14 +122,18 @@ def h_score(features: Features, labels: Labels) -> float:
     covariance, shrinkage = ledoit_wolf(x)
     means = np.stack([x[y == c].mean(axis=0) for c in y]) - x.mean(axis=0)
     between = means.T @ means / len(x)
-    return float((1 - shrinkage) * np.trace(np.linalg.solve(covariance, between)))
+    try:
+        ratio = np.linalg.solve(covariance, between)
+    except np.linalg.LinAlgError:  # no variance in some direction, within or between classes
+        ratio = np.linalg.pinv(covariance, hermitian=True) @ between
+    return float((1 - shrinkage) * np.trace(ratio))
 
 
 def nearest_centroid_accuracy(features: Features, labels: Labels, *, seed: int) -> float:
     """Cross-validated accuracy of naming the class whose mean feature is nearest.
 
-    ``seed`` deals the folds. Raises ValueError for inputs that do not fit and for a class of one
-    image.
+    ``seed`` deals the folds. Raises ValueError for inputs that do not fit, for equal features
+    and for a class of one image.
 
     Examples
     --------
@@ -135,6 +141,8 @@ def nearest_centroid_accuracy(features: Features, labels: Labels, *, seed: int) 
     >>> nearest_centroid_accuracy(labels[:, None] + 0.1 * torch.rand(20, 3), labels, seed=0)
     1.0
     """
+    if features.ndim == 2 and len(features) and (features == features[0]).all():
+        raise ValueError("the features are the same for every image; no centroid is nearer")
     return _cross_validated(NearestCentroid(), features, labels, seed)
 
 
@@ -198,10 +206,12 @@ def _cross_validated(model: object, features: Tensor, labels: Tensor, seed: int)
 
 
 def _checked(features: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    if features.ndim != 2 or len(features) != len(labels) or len(labels.unique()) < 2:
+    fit = features.ndim == 2 and features.shape[1] > 0 and len(features) == len(labels)
+    if not fit or len(labels.unique()) < 2:
         raise ValueError(
             f"features {tuple(features.shape)} and {len(labels)} labels of "
-            f"{len(labels.unique())} classes; expected (N, D), N labels and 2 classes or more"
+            f"{len(labels.unique())} classes; expected (N, D) with D > 0, N labels and 2 classes "
+            "or more"
         )
     if not torch.isfinite(features).all():
         raise ValueError("the features are not finite")

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from jaxtyping import Shaped
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -110,7 +110,7 @@ class DiskCache(MutableMapping):  # of str to Tensor; said so, beartype would re
         self._path(key).unlink()
 
     def __iter__(self) -> Iterator[str]:
-        return (path.stem for path in sorted(self.folder.glob("*.safetensors")))
+        return (p.stem for p in sorted(self.folder.glob("*.safetensors")) if _is_whole(p))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -138,6 +138,15 @@ def default_cache() -> DiskCache | None:
         return DiskCache(runtime.BUILD_DIR / "features", max_bytes=DEFAULT_BYTES)
     except OSError:
         return None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file's header fits its length, which safetensors checks without reading on."""
+    try:
+        with safe_open(path, framework="pt"):
+            return True
+    except (OSError, SafetensorError):
+        return False
 
 
 def _version(library: str) -> str:
