@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from tlcourse.advice.measurements import measure
-from tlcourse.advice.strategies import EPOCHS, QUADRANTS, STRATEGIES, start, strategy_named, train
+from tlcourse.advice.strategies import (
+    EPOCHS,
+    QUADRANTS,
+    STRATEGIES,
+    first_stages,
+    start,
+    strategy_named,
+    train,
+)
 from tlcourse.advice.tasks import make_task
 from tlcourse.datasets import blur, checks, few, make_scenes, tint
 from tlcourse.errors import DatasetError
@@ -133,3 +141,25 @@ def test_a_task_has_equal_classes_and_the_same_test_images_under_each_shift(data
         image.numpy().tobytes() for image in task.test["plain"][0]
     }
     assert not shared
+
+
+def test_a_strategy_starts_from_the_librarys_network_that_it_was_given():
+    for name in ("timm/resnet18", "timm/efficientnet_lite0"):
+        backbone = load_backbone(name, pretrained=False)
+        begun = start(backbone, STRATEGIES["extraction"], num_classes=2, seed=0)
+        assert begun.name == name and repr(begun.stem) == repr(backbone.stem)
+        assert begun.preprocessing == backbone.preprocessing
+
+
+def test_a_network_without_a_neck_is_measured_and_trained_up_to_its_head():
+    usual = load_backbone("tlcourse/resnet20", pretrained=False)
+    *before, head = usual.children()
+    stages = {"body": torch.nn.Sequential(*before), "head": head}
+    whole = Backbone("x", stages, usual.preprocessing, licence="", provenance="")
+    assert [first_stages(whole, share) for share in (0, 0.5, 1)] == [[], ["body"], ["body"]]
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (6, 3, 32, 32), generator=generator)
+    data = images.to(torch.uint8), torch.arange(6) % 2
+    expected = run_prefix(usual, data[0], up_to="neck").features
+    assert torch.equal(run_prefix(whole, data[0]).features, expected)
+    assert measure(whole, data, seed=0).costs is not None

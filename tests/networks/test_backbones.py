@@ -12,7 +12,7 @@ import torchvision
 from tlcourse.datasets import load_dataset
 from tlcourse.errors import BackboneError
 from tlcourse.networks import pretrained
-from tlcourse.networks.backbones import load_backbone, replace_head, verify_weights
+from tlcourse.networks.backbones import load_backbone, replace_head, resolve, verify_weights
 from tlcourse.tuning.freezing import freeze
 
 
@@ -217,3 +217,46 @@ def test_a_head_for_two_classes_is_the_smallest(lite0):
     twin = copy.deepcopy(lite0)
     replace_head(twin, 2, seed=0)
     assert (twin.num_classes, twin.feature_size) == (2, 1280)
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "like"),
+    [
+        ("timm/resnet18", "timm/resnet18", "timm"),
+        ("torchvision/resnet18", "resnet18", "torchvision"),
+        ("resnet18.tv_in1k", "resnet18.tv_in1k", "timm"),
+        ("timm/test_resnet", "test_resnet", "timm"),  # only timm has it
+        ("timm/efficientnet_lite0", "timm/efficientnet_lite0", "timm"),
+        ("resnet20", "tlcourse/resnet20", "tlcourse"),
+    ],
+)
+def test_a_name_says_which_librarys_network_it_is(asked, name, like):
+    backbone = load_backbone(asked, pretrained=False)
+    assert backbone.name == name and resolve(name)[0] == like
+    again = load_backbone(backbone.name, pretrained=False)
+    assert again.name == name and again.preprocessing == backbone.preprocessing
+
+
+def test_timms_weights_can_be_named_and_misspelt():
+    assert load_backbone("vit_tiny_patch16_224.augreg_in21k", pretrained=False).num_classes == 21843
+    with pytest.raises(BackboneError, match="near names are resnet18.a1_in1k"):
+        load_backbone("resnet18.a1_in1")
+    with pytest.raises(BackboneError, match="no backbone 'torchvision/resnet18.a1_in1k'"):
+        load_backbone("torchvision/resnet18.a1_in1k")
+
+
+def test_googlenet_sees_images_as_torchvisions_does(tmp_path, monkeypatch):
+    """torchvision normalises twice for these weights; a saved network must, too."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(pretrained, "_checked", lambda path, sha256, cure: path)
+    weights = torchvision.models.GoogLeNet_Weights.DEFAULT
+    options = {"aux_logits": True, "init_weights": False, "transform_input": True}
+    theirs = torchvision.models.googlenet(weights=None, **options).eval()
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(theirs.state_dict(), tmp_path / "checkpoints" / Path(weights.url).name)
+    ours = load_backbone("googlenet")
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    transform = weights.transforms()
+    mean, std = (torch.tensor(c).view(3, 1, 1) for c in (transform.mean, transform.std))
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(images), theirs((images / 255 - mean) / std))

@@ -13,11 +13,13 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from tlcourse.cli import main
 from tlcourse.datasets import check_images, load_dataset, load_folder, make_scenes
 from tlcourse.errors import BackboneError, DatasetError, ImageError, ModelFolderError, OutputError
-from tlcourse.networks.backbones import load_backbone
+from tlcourse.networks.backbones import load_backbone, resolve
 from tlcourse.networks.heads import mlp_head
 from tlcourse.own_images.export import load_network, save_model
 from tlcourse.own_images.fitting import Fitted
@@ -147,9 +149,20 @@ def test_a_damaged_model_folder_is_refused_and_the_fault_named(model, tmp_path, 
         in error
     )
     settings = copy / "model.json"
-    for text, fault in (("{}", "does not say 'sha256'"), ("{", "Expecting property name")):
-        settings.write_text(text)
-        with pytest.raises(ModelFolderError, match=fault):
+    written = json.loads(settings.read_text(encoding="utf-8"))
+    shutil.copyfile(model / "model.safetensors", copy / "model.safetensors")
+    for text, fault in (
+        ("{}", "does not say 'sha256'"),
+        ("{", "Expecting property name"),
+        ("", "is damaged"),
+        ("[]", "holds no settings"),
+        ("\xff", "is damaged"),
+        (json.dumps({**written, "architecture": "resnet"}), "cannot be built"),
+        (json.dumps({**written, "architecture": "resnet18"}), "resnet18 differ"),
+        (json.dumps({**written, "classes": ["one"]}), "does not fit"),
+    ):
+        settings.write_text(text, encoding="latin-1")
+        with pytest.raises(ModelFolderError, match=rf"(?s)copy.model\.(json|safetensors).*{fault}"):
             predict_files(copy, copy)
     settings.unlink()
     with pytest.raises(ModelFolderError, match="holds no model.json"):
@@ -268,17 +281,80 @@ def test_a_strip_of_100000_pixels_is_refused_before_it_is_enlarged(photographs, 
         load_folder(folder)
 
 
+SIZES = {"image_size": 64, "resize_size": 64, "interpolation": "bilinear"}
+
+
 @pytest.mark.parametrize(
-    "name", ["resnet18", "timm/resnet18", "tlcourse/resnet20", "convnext_tiny"]
+    "name",
+    [
+        "resnet18",
+        "timm/resnet18",
+        "tlcourse/resnet20",
+        "timm/test_convnext",
+        "timm/ghostnet_050",
+        "timm/test_nfnet",
+        "mnasnet0_5",
+        "googlenet",
+    ],
 )
 def test_models_are_saved_under_their_librarys_names(name, tmp_path):
     network = load_backbone(name, pretrained=False, num_classes=3, seed=1)
-    settings = {"classes": list("abc"), "image_size": 64, "resize_size": 64}
-    save_model(network, tmp_path, {**settings, "interpolation": "bilinear"})
-    again, _ = load_model(tmp_path)
+    save_model(network, tmp_path, {"classes": list("abc"), **SIZES})
+    again, settings = load_model(tmp_path)
+    assert settings["library"] == resolve(name)[0]
+    backbone, _ = load_network(tmp_path)
+    assert backbone.name == network.name and backbone.provenance == network.provenance
     images = load_dataset("digits").tensors("test", 64)[0][:2]
     with torch.inference_mode():
         assert torch.allclose(again(images), network(images), atol=1e-5)
+        assert torch.allclose(backbone(images), network(images), atol=1e-5)
+
+
+def test_a_head_is_saved_as_the_linear_layer_that_it_is(tmp_path):
+    network = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    settings = {"classes": list("abc"), **SIZES}
+    images = load_dataset("digits").tensors("test", 64)[0][:2]
+    heads = [torch.nn.Linear(network.feature_size, 3, bias=bias) for bias in (False, True, True)]
+    for network.head in (heads[0], weight_norm(heads[1]), spectral_norm(heads[2]).eval()):
+        save_model(network, tmp_path, settings)
+        with torch.inference_mode():
+            assert torch.allclose(load_model(tmp_path)[0](images), network(images), atol=1e-5)
+    assert parametrize.is_parametrized(network.head)  # what was saved stays as it was
     network.head = mlp_head(network.feature_size, 3, hidden=4)
     with pytest.raises(BackboneError, match="linear head"):
         save_model(network, tmp_path, settings)
+
+
+def test_a_network_that_is_not_the_librarys_is_not_saved_as_such(tmp_path):
+    network = load_backbone("resnet18", pretrained=False, num_classes=3)
+    weight_norm(network.stage1[0].conv1)
+    save_model(network, tmp_path, {"classes": list("abc"), **SIZES})
+    network.stage1[0].relu = torch.nn.Softplus()
+    with pytest.raises(BackboneError, match="no longer the library's resnet18.*logits are others"):
+        save_model(network, tmp_path, {"classes": list("abc"), **SIZES})
+    network.stage1[0].relu = torch.nn.PReLU()
+    with pytest.raises(BackboneError, match=r"(?s)no longer the library's resnet18.*relu.weight"):
+        save_model(network, tmp_path, {"classes": list("abc"), **SIZES})
+
+
+def test_the_output_of_a_fit_that_failed_can_be_used_again(photographs, tmp_path):
+    def stop(at: str, error: type[BaseException]):
+        def say(line: str) -> None:
+            if at in line:
+                raise error(at)
+
+        return say
+
+    output = tmp_path / "out"
+    options = {"image_size": 32, "strategy": "extraction"}
+    with pytest.raises(RuntimeError, match="advice"):  # before anything was learnt
+        fit_folder(photographs, output, **options, say=stop("advice", RuntimeError))
+    assert not output.exists()
+    with pytest.raises(RuntimeError, match="epoch 4"):
+        fit_folder(photographs, output, **options, say=stop("epoch 4", RuntimeError))
+    assert (output / "checkpoints" / "extraction").is_dir()
+    with pytest.raises(KeyboardInterrupt):
+        fit_folder(photographs, output, **options, seed=1, say=stop("images", KeyboardInterrupt))
+    assert not (output / "checkpoints").exists()
+    with pytest.raises(OutputError, match="interrupted fit"):  # which goes on
+        fit_folder(photographs, output, **options, seed=2)

@@ -189,7 +189,7 @@ def measure_costs(backbone: Backbone, images: Images) -> Costs:
     batch = images[torch.arange(BATCH_SIZE) % len(images)].to(device())
     network = deepcopy(backbone).to(device())  # so that no gradient or statistic stays behind
     network.requires_grad_(True)
-    middle = first_stages(network, 0.5)[-1]
+    middle, last = first_stages(network, 0.5)[-1], network.stage_names[-2]
 
     def step() -> None:
         network.train()
@@ -201,7 +201,7 @@ def measure_costs(backbone: Backbone, images: Images) -> Costs:
         with torch.inference_mode(), evaluating(network), mixed_precision():
             network.features(batch, up_to=up_to)
 
-    runs = (lambda: forward("neck"), lambda: forward(middle), step)
+    runs = (lambda: forward(last), lambda: forward(middle), step)
     _, *rounds = [[seconds_of(run) / BATCH_SIZE for run in runs] for _ in range(1 + REPEATS)]
     whole, half, training = map(median, zip(*rounds, strict=True))
     return Costs(forward=whole, half=min(half, whole), training=training)

@@ -221,6 +221,7 @@ def train(
 def start(backbone: Backbone, strategy: Strategy, *, num_classes: int, seed: int) -> Backbone:
     """The network with which a strategy begins: a copy of what it keeps, and new weights."""
     network = load_backbone(backbone.name, pretrained=False, num_classes=num_classes, seed=seed)
+    network.preprocessing = backbone.preprocessing
     kept = first_stages(network, strategy.kept)
     for stage in kept:
         network.get_submodule(stage).load_state_dict(backbone.get_submodule(stage).state_dict())
@@ -230,9 +231,9 @@ def start(backbone: Backbone, strategy: Strategy, *, num_classes: int, seed: int
 
 
 def first_stages(backbone: Backbone, share: float) -> list[str]:
-    """The first stages, a share of all before the head."""
+    """The first stages, a share of all before the head; one at least, unless the share is 0."""
     before_head = backbone.stage_names[:-1]
-    return list(before_head[: round(share * len(before_head))])
+    return list(before_head[: max(round(share * len(before_head)), share > 0)])
 
 
 def _set_trainable(network: Backbone, strategy: Strategy, phase: Phase) -> GradualUnfreezing | None:

@@ -1,6 +1,7 @@
 """Pretrained networks by name, each with its preprocessing, stages, licence and provenance."""
 
 import difflib
+from collections.abc import Callable
 
 import timm
 import torchvision
@@ -30,8 +31,13 @@ __all__ = [
 ]
 
 BACKBONE = LITE0  # unless another is asked for: it needs no download
-_INSTALLED = {LITE0: from_lite0}
-_LIBRARIES = {"torchvision": from_torchvision, "timm": from_timm, "tlcourse": from_tlcourse}
+_Loader = Callable[[str, bool, bool, int], Backbone]
+_INSTALLED: dict[str, _Loader] = {LITE0: from_lite0}
+_LIBRARIES: dict[str, _Loader] = {
+    "torchvision": from_torchvision,
+    "timm": from_timm,
+    "tlcourse": from_tlcourse,
+}
 
 
 def load_backbone(
@@ -49,7 +55,8 @@ def load_backbone(
     name
         ``resnet18`` means torchvision's where both have it, ``timm/resnet18`` timm's, and
         ``tlcourse/resnet18`` the one in ``tlcourse.architectures``, for which there are no
-        pretrained weights but those of EfficientNet-Lite0.
+        pretrained weights but those of EfficientNet-Lite0. ``resnet50.a1_in1k`` also says which of
+        timm's weights. The backbone's ``name`` has the library only where it is needed.
     pretrained
         False initialises at random from ``seed``.
     num_classes
@@ -71,8 +78,10 @@ def load_backbone(
     (64, 3, 'random initialisation, seed 0')
     """
     library, model = resolve(name)
-    load = _INSTALLED.get(name) or _LIBRARIES[library]
+    load = _loader(name)
     backbone = load(model, pretrained, download, seed)
+    if _loader(backbone.name) is not load:  # without its library it would be another's network
+        backbone.name = f"{library}/{model}"
     if num_classes is not None:
         replace_head(backbone, num_classes, seed=seed)
     return backbone.eval()
@@ -100,18 +109,31 @@ def replace_head(backbone: Backbone, num_classes: int, *, seed: int) -> None:
 
 
 def resolve(name: str) -> tuple[str, str]:
-    """Library and model name behind a backbone's name; raises BackboneError for an unknown one."""
+    """Library and model name behind a backbone's name; raises BackboneError for an unknown one.
+
+    Examples
+    --------
+    >>> resolve("resnet18"), resolve("timm/resnet18"), resolve("resnet18.a1_in1k")
+    (('torchvision', 'resnet18'), ('timm', 'resnet18'), ('timm', 'resnet18.a1_in1k'))
+    """
     known = {
         "torchvision": torchvision.models.list_models(module=torchvision.models),
         "timm": timm.list_models(),
         "tlcourse": architectures.available(),
     }
     library, _, model = name.rpartition("/")
+    if "." in model:  # behind it timm names the weights
+        known = {"timm": timm.list_models(pretrained=True)}
     for candidate in [library] if library else known:
         if model in known.get(candidate, ()):
             return candidate, model
-    near = difflib.get_close_matches(model, {*known["torchvision"], *known["timm"]}, n=5)
+    names = {name for library in known if library != "tlcourse" for name in known[library]}
+    near = difflib.get_close_matches(model, names, n=5)
     raise BackboneError(
         f"no backbone {name!r} in torchvision {torchvision.__version__} or timm {timm.__version__}"
         + (f"; near names are {', '.join(near)}" if near else "")
     )
+
+
+def _loader(name: str) -> _Loader:
+    return _INSTALLED.get(name) or _LIBRARIES[resolve(name)[0]]

@@ -35,7 +35,7 @@ def extract_features(
     backbone: Backbone,
     images: Shaped[Tensor, "n 3 h w"],
     *,
-    up_to: str = "neck",
+    up_to: str | None = None,
     cache: DiskCache | dict[str, Tensor] | Literal["default"] | None = "default",
     batch_size: int = 32,
 ) -> Float[Tensor, "n ..."]:
@@ -52,7 +52,7 @@ def extract_features(
         uint8 (N, 3, H, W), the plain ones: features of augmented images would repeat the same
         augmentation in every epoch.
     up_to
-        The last stage that runs.
+        The last stage that runs; by default the last before the head.
     cache
         Where results are kept: the course's own folder (at most 1 GiB, the least recently used go
         first), a dict in memory, a ``DiskCache``, or None to compute anew, as a stopwatch needs.
@@ -84,6 +84,7 @@ def extract_features(
             f"images are {images.dtype}; expected uint8 (N, 3, H, W) from ImageDataset.tensors: "
             "features are computed once, from plain images (augment while training the network)"
         )
+    up_to = up_to or backbone.stage_names[-2]
     kept = default_cache() if isinstance(cache, str) else cache
     if kept is None:
         return run_prefix(backbone, images, up_to=up_to, batch_size=batch_size).features
@@ -99,7 +100,7 @@ def run_prefix(
     backbone: Backbone,
     images: Shaped[Tensor, "n 3 h w"],
     *,
-    up_to: str = "neck",
+    up_to: str | None = None,
     batch_size: int = 32,
 ) -> Pass:
     """One pass over uint8 images, without a cache, with a record of what computed it.
@@ -111,6 +112,7 @@ def run_prefix(
     >>> run_prefix(backbone, torch.zeros(4, 3, 32, 32, dtype=torch.uint8)).engine
     'torch'
     """
+    up_to = up_to or backbone.stage_names[-2]
     # Moved before inference mode begins: parameters made inside it could never train again.
     backbone.to(device()).to(memory_format=torch.channels_last)
     engine = engine_for(backbone, images, up_to)

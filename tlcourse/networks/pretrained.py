@@ -106,11 +106,7 @@ def from_torchvision(name: str, pretrained: bool, download: bool, seed: int) -> 
     weights = torchvision.models.get_model_weights(name).DEFAULT
     options: dict[str, Any] = {}
     if name in _WITH_EXTRA_CLASSIFIERS:  # what torchvision itself sets when asked for the weights
-        options = {
-            "aux_logits": True,
-            "init_weights": not pretrained,
-            "transform_input": pretrained,
-        }
+        options = {"aux_logits": True, "init_weights": not pretrained}
     with seeded(seed):
         network = torchvision.models.get_model(name, weights=None, **options)
     if pretrained:
@@ -121,6 +117,9 @@ def from_torchvision(name: str, pretrained: bool, download: bool, seed: int) -> 
         network.AuxLogits = network.aux1 = network.aux2 = None
     transform = weights.transforms()
     size = transform.crop_size[0]
+    mean, std = tuple(transform.mean), tuple(transform.std)
+    if options:  # with its weights, torchvision's ``transform_input`` turns those into these
+        mean = std = (0.5,) * 3
     return Backbone(
         name,
         split_into_stages(network),
@@ -128,8 +127,8 @@ def from_torchvision(name: str, pretrained: bool, download: bool, seed: int) -> 
             image_size=size,
             resize_size=transform.resize_size[0],
             interpolation=transform.interpolation.value,
-            mean=tuple(transform.mean),
-            std=tuple(transform.std),
+            mean=mean,
+            std=std,
         ),
         licence="BSD-3-Clause",
         provenance=_provenance(f"torchvision {weights}" if pretrained else None, seed),

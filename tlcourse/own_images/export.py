@@ -1,16 +1,19 @@
 """Models that outlive the course: safetensors with JSON, torch.export and ONNX, each checked."""
 
+import copy
 import hashlib
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from tlcourse.errors import BackboneError
 from tlcourse.files import replacing
@@ -21,6 +24,7 @@ from tlcourse.shapes import Images, Logits
 
 TOLERANCE = 1e-4  # largest difference of a logit
 OPSET = 18
+_NOT_THE_LIBRARYS = "this is no longer the library's {}, so it cannot be saved under that name"
 CHECKED = 4  # images on which an exported model is compared with the saved one
 
 
@@ -40,7 +44,8 @@ def save_model(backbone: Backbone, folder: Path, settings: dict[str, Any]) -> No
     Raises
     ------
     BackboneError
-        For a head that is not one linear layer: the library's network has none of that kind.
+        For a head that is not one linear layer, or other modules than the library's network of that
+        name has: it could not be loaded again.
 
     Examples
     --------
@@ -54,9 +59,12 @@ def save_model(backbone: Backbone, folder: Path, settings: dict[str, Any]) -> No
     ('resnet20', torch.Size([1, 2]))
     """
     library, architecture = resolve(backbone.name)
-    original = _with_library_names(backbone, library, architecture)
+    original = _with_library_names(backbone, library, architecture, settings["image_size"])
     weights = folder / "model.safetensors"
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in original.state_dict().items()}
+    tensors = {  # copies: the file may not hold one tensor under two names
+        name: tensor.clone(memory_format=torch.contiguous_format)
+        for name, tensor in original.state_dict().items()
+    }
     with replacing(weights) as temporary:
         temporary.write_bytes(save(tensors))
     settings = {
@@ -65,6 +73,7 @@ def save_model(backbone: Backbone, folder: Path, settings: dict[str, Any]) -> No
         "architecture": architecture,
         "mean": list(backbone.preprocessing.mean),
         "std": list(backbone.preprocessing.std),
+        "provenance": backbone.provenance,
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         **settings,
     }
@@ -77,12 +86,18 @@ def save_model(backbone: Backbone, folder: Path, settings: dict[str, Any]) -> No
 def load_network(folder: Path) -> tuple[Backbone, dict[str, Any]]:
     """The model in a folder as a ``Backbone`` again, with its stages, and its settings."""
     model, settings = load_model(folder)
-    backbone = load_backbone(
-        settings["backbone"], pretrained=False, num_classes=len(settings["classes"])
+    like = load_backbone(settings["backbone"], pretrained=False)
+    mean, std = (tuple(settings[key]) for key in ("mean", "std"))
+    backbone = Backbone(
+        like.name,
+        _stages(model.network, settings["library"]),
+        replace(like.preprocessing, mean=mean, std=std),
+        licence=like.licence,
+        provenance=settings.get("provenance", "a model folder that does not say it"),
+        min_size=like.min_size,
+        fixed_size=like.fixed_size,
     )
-    for name, stage in _stages(model.network, settings["library"]).items():
-        backbone.get_submodule(name).load_state_dict(stage.state_dict())
-    return backbone, settings
+    return backbone.eval(), settings
 
 
 def export_torch(folder: Path, images: Images) -> Path:
@@ -134,17 +149,56 @@ def _exported(model: Classifier, images: Images) -> torch.export.ExportedProgram
     return torch.export.export(model, (two,), dynamic_shapes=({0: batch},))
 
 
-def _with_library_names(backbone: Backbone, library: str, architecture: str) -> nn.Module:
-    """The library's network with this one's weights."""
+def _with_library_names(
+    backbone: Backbone, library: str, architecture: str, image_size: int
+) -> nn.Module:
+    """The library's network with this one's weights, in eval mode; the same logits, or an error."""
     if not isinstance(backbone.head, nn.Linear):
         raise BackboneError(
             f"the head is a {type(backbone.head).__name__}, but {architecture} of {library} ends "
             "in one linear layer; train with a linear head to save the model"
         )
-    original = build(library, architecture, backbone.num_classes)
-    for name, stage in _stages(original, library).items():
-        stage.load_state_dict(backbone.get_submodule(name).state_dict())
-    return original
+    trained = copy.deepcopy(backbone).cpu().float().eval()
+    network = build(library, architecture, backbone.num_classes).eval()
+    stages = _stages(network, library)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(1, 3, image_size, image_size, generator=generator)
+    with torch.no_grad():
+        try:
+            for name in trained.stage_names[:-1]:
+                stages[name].load_state_dict(_plain_state(trained.get_submodule(name)))
+        except (KeyError, RuntimeError) as error:
+            raise BackboneError(f"{_NOT_THE_LIBRARYS.format(backbone.name)}: {error}") from error
+        _set_linear(stages["head"], trained.head)
+        logits, wanted = network(images), trained(images)
+    if not torch.allclose(logits, wanted, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+        raise BackboneError(f"{_NOT_THE_LIBRARYS.format(backbone.name)}: its logits are others")
+    return network
+
+
+def _plain_state(module: nn.Module) -> dict[str, Tensor]:
+    """Its tensors as the parametrizations make them, which stay where they are."""
+    state = module.state_dict()
+    for name, part in module.named_modules():
+        if parametrize.is_parametrized(part):
+            prefix = f"{name}." if name else ""
+            for key in [key for key in state if key.startswith(f"{prefix}parametrizations.")]:
+                del state[key]
+            for tensor in part.parametrizations:
+                state[f"{prefix}{tensor}"] = getattr(part, tensor)
+    return state
+
+
+def _set_linear(layer: nn.Module, trained: nn.Linear) -> None:
+    """Copy its weights; a bias that is not there is 0."""
+    assert isinstance(layer, nn.Linear)
+    layer.weight.copy_(trained.weight)
+    if layer.bias is not None:
+        layer.bias.copy_(trained.bias if trained.bias is not None else torch.tensor(0.0))
+    elif trained.bias is not None and trained.bias.any():
+        raise BackboneError(
+            "the head has a bias, but the library's has none, so it cannot be saved under that name"
+        )
 
 
 def _stages(network: nn.Module, library: str) -> Stages:

@@ -19,6 +19,18 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.transforms import functional
 
+_NEEDED = (
+    "sha256",
+    "library",
+    "architecture",
+    "classes",
+    "mean",
+    "std",
+    "image_size",
+    "resize_size",
+    "interpolation",
+)
+
 
 class Classifier(nn.Module):
     """A network with its normalisation: uint8 images (N, 3, S, S) in [0, 255] → logits (N, C)."""
@@ -53,10 +65,10 @@ def load_model(folder: Path | str) -> tuple[Classifier, dict[str, Any]]:
     Raises
     ------
     ValueError
-        When the weights are not those that were written.
+        When a file is not as it was written.
     """
     folder = Path(folder)
-    settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    settings = _read(folder / "model.json")
     weights = folder / "model.safetensors"
     found = hashlib.sha256(weights.read_bytes()).hexdigest()
     if found != settings["sha256"]:
@@ -65,8 +77,28 @@ def load_model(folder: Path | str) -> tuple[Classifier, dict[str, Any]]:
             f"expected {settings['sha256'][:8]}; copy it again"
         )
     network = build(settings["library"], settings["architecture"], len(settings["classes"]))
-    network.load_state_dict(load_file(weights))
+    state, tensors = network.state_dict(), load_file(weights)
+    if state.keys() != tensors.keys():
+        name = min(state.keys() ^ tensors.keys())
+        raise ValueError(
+            f"{weights} and this version's {settings['architecture']} differ, first in {name!r}; "
+            "install the library in the version with which the model was trained"
+        )
+    state.update(tensors)  # beside the versions of its modules, which a file of tensors lacks
+    network.load_state_dict(state)
     return Classifier(network, settings["mean"], settings["std"]).eval(), settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}; copy it again") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} is damaged: it holds no settings; copy it again")
+    if lacks := [key for key in _NEEDED if key not in settings]:
+        raise ValueError(f"{path} does not say {lacks[0]!r}; copy it again")
+    return settings
 
 
 def build(library: str, architecture: str, num_classes: int) -> nn.Module:
@@ -78,7 +110,10 @@ def build(library: str, architecture: str, num_classes: int) -> nn.Module:
     if library == "torchvision":
         import torchvision
 
-        return torchvision.models.get_model(architecture, weights=None, num_classes=num_classes)
+        options = {"num_classes": num_classes}
+        if architecture in ("googlenet", "inception_v3"):  # without the classifiers half-way
+            options |= {"aux_logits": False, "init_weights": False}
+        return torchvision.models.get_model(architecture, weights=None, **options)
     from tlcourse.architectures import create  # the course's own networks are only there
 
     return create(architecture, num_classes=num_classes)

@@ -46,7 +46,7 @@ def fit_folder(
     """Images below ``source``, a folder or an archive of class folders, to a model in ``output``.
 
     Nothing is written elsewhere. An interrupted call goes on when it is called again in the same
-    way.
+    way; after one that failed, another may begin in its output.
 
     Parameters
     ----------
