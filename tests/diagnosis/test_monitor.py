@@ -1,5 +1,8 @@
 """The monitor's numbers against those computed by hand beside it, and nothing left behind."""
 
+import copy
+import io
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -111,3 +114,19 @@ def test_drift_is_nothing_without_training(backbone):
     moved = drift(backbone, other, IMAGES)["distance"]
     assert moved["stage2"] == pytest.approx(((y - x).norm() / x.norm()).item(), rel=1e-4)
     assert (moved > 0.1).all()
+
+
+def test_what_is_saved_or_copied_while_it_is_watched_tells_the_monitor_nothing():
+    backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    optimizer = torch.optim.SGD(backbone.parameters(), lr=0.1)
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    expected = backbone.eval().features(images, up_to="stem").mean().item()
+    file = io.BytesIO()
+    with Monitor(backbone, optimizer, every=1) as monitor:
+        backbone(images).sum().backward()
+        torch.save(backbone, file)
+        file.seek(0)
+        for twin in (copy.deepcopy(backbone), torch.load(file, weights_only=False)):
+            twin(images + 1)
+        optimizer.step()
+    assert monitor.table().loc[(0, "stem"), "activation_mean"] == pytest.approx(expected)

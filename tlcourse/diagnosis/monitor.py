@@ -93,8 +93,7 @@ class Monitor:
             self.optimizer.register_step_post_hook(self._after_step),
         ]
         for name, stage in stages.items():
-            hook = lambda _, __, output, name=name: self._after_stage(name, output)  # noqa: E731
-            self._handles.append(stage.register_forward_hook(hook))
+            self._handles.append(stage.register_forward_hook(_Hook(self, name)))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -156,6 +155,20 @@ class Monitor:
             f"Four curves by stage over {self.step} steps: gradient norm, update ratio, spread of "
             "the activations and change of the loss.",
         )
+
+
+class _Hook:
+    """Tells a monitor what a stage puts out; in a copy of the stage, and when loaded, nobody."""
+
+    def __init__(self, monitor: Monitor | None = None, stage: str = "") -> None:
+        self.monitor, self.stage = monitor, stage
+
+    def __call__(self, module: nn.Module, inputs: object, output: Tensor) -> None:
+        if self.monitor is not None:
+            self.monitor._after_stage(self.stage, output)
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return _Hook, ()
 
 
 def _step_numbers(weights: list[tuple[nn.Parameter, Tensor]]) -> dict[str, float]:
