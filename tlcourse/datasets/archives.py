@@ -125,7 +125,9 @@ def _safe_parts(name: str) -> tuple[str, ...]:
     if bad or any(":" in part or "\0" in part for part in path.parts):
         raise ArchiveError(f"the archive names {name!r}, which leads out of its folder")
     if any(len(os.fsencode(part)) > MAX_NAME for part in path.parts):
-        raise ArchiveError(f"the archive has a name of more than {MAX_NAME} bytes: {name[:40]}…")
+        raise ArchiveError(
+            f"the archive has a name of more than {MAX_NAME} bytes: {printable(name[:40])}…"
+        )
     return path.parts
 
 

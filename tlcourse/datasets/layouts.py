@@ -63,8 +63,9 @@ def class_name(name: str) -> str:
 
 
 def printable(path: Path | str) -> str:
-    """A path as text that can be written as UTF-8, whatever bytes it has."""
-    return os.fsencode(path).decode(errors="backslashreplace")
+    """A path as one line that can be written as UTF-8, whatever bytes it has."""
+    text = os.fsencode(path).decode(errors="backslashreplace")
+    return re.sub(r"[\0-\x1f\x7f-\x9f]", lambda m: m[0].encode("unicode_escape").decode(), text)
 
 
 def is_utf8(name: str) -> bool:
