@@ -217,6 +217,9 @@ def test_a_head_for_two_classes_is_the_smallest(lite0):
     twin = copy.deepcopy(lite0)
     replace_head(twin, 2, seed=0)
     assert (twin.num_classes, twin.feature_size) == (2, 1280)
+    twin.head = torch.nn.Linear(1280, 5, bias=False)  # as maxvit_t ends
+    replace_head(twin, 3, seed=0)
+    assert twin.head.bias is None and twin.head.weight.shape == (3, 1280)
 
 
 @pytest.mark.parametrize(
