@@ -144,6 +144,16 @@ def test_the_outermost_folder_names_the_class_for_fit_and_for_predict(tmp_path):
     assert true_class(tmp_path / "1.png", tmp_path, KINDS) is None
 
 
+def test_a_class_may_be_called_train_below_train(tmp_path):
+    for split in ("train", "test"):
+        for kind in ("car", "train"):
+            fill(tmp_path / split / kind)
+    dataset = loaded(tmp_path)
+    assert dataset.class_names == ("car", "train") and dataset.skipped == ()
+    truth = [true_class(file, tmp_path, dataset.class_names) for file in dataset.images.files]
+    assert truth == [dataset.class_names[label] for label in dataset.labels]
+
+
 def test_links_count_by_their_own_path(tmp_path):
     pool = fill(tmp_path / "pool" / "bees", count=16)
     for i in range(16):

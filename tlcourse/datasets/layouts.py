@@ -104,7 +104,12 @@ def true_class(file: Path, root: Path, classes: Collection[str]) -> str | None:
     """
     named = {class_name(name): name for name in classes}
     top = Path(os.path.abspath(root))
-    above = [p for p in Path(os.path.abspath(file)).parents if class_name(p.name) in named]
+    above = [
+        folder
+        for folder in Path(os.path.abspath(file)).parents
+        if class_name(folder.name) in named
+        and not (split_of(folder.name) and _holds_classes(folder, named))  # a split's, not a class
+    ]
     below = [p for p in above if p != top and p.is_relative_to(top)]
     if not above:
         return None
@@ -137,17 +142,28 @@ def children(path: Path) -> tuple[list[Path], list[str]]:
     return folders, lines
 
 
+def unwrapped(root: Path) -> Path:
+    """``root``, or the folder in it that holds the class folders and has none beside it."""
+    folders, _ = children(root)
+    while len(folders) == 1 and not split_of(folders[0].name) and children(folders[0])[0]:
+        root = folders[0]
+        folders, _ = children(root)
+    return root
+
+
 def read_layout(root: Path) -> Layout:
     """Class folders below ``root``: in it, below train, val and test, or these below each class.
 
     Raises DatasetError for a class whose name is not UTF-8.
     """
     layout = Layout()
-    folders, layout.outside = children(root)
-    while len(folders) == 1 and not split_of(folders[0].name) and children(folders[0])[0]:
-        layout.notes.append(f"read from {printable(folders[0])}, the only folder there")
-        folders, outside = children(folders[0])
-        layout.outside += outside
+    top = unwrapped(root)
+    if top != root:
+        layout.notes.append(f"read from {printable(top)}, the only folder there")
+    for level in (top, *top.parents):
+        if level.is_relative_to(root):
+            layout.outside += children(level)[1]
+    folders, _ = children(top)
     if _are_splits(folders):
         _read_splits(folders, layout)
     else:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tlcourse.datasets import as_folder, open_image
-from tlcourse.datasets.layouts import check_name, printable, true_class, walk
+from tlcourse.datasets.layouts import check_name, printable, true_class, unwrapped, walk
 from tlcourse.diagnosis.maps import explain
 from tlcourse.errors import DatasetError, ImageError, ModelFolderError, OutputError
 from tlcourse.own_images.export import CHECKED, export_onnx, export_torch, load_network
@@ -63,6 +63,7 @@ def predict_files(model_folder: Path, path: Path) -> Answers:
     model, settings = _load(load_model, model_folder)
     rows, unreadable = [], []
     classes, path = settings["classes"], Path(path)
+    top = unwrapped(path)
     for files, images, lines in _batches(path, settings):
         unreadable += lines
         if not files:
@@ -71,7 +72,7 @@ def predict_files(model_folder: Path, path: Path) -> Answers:
         confidence, best = logits.softmax(dim=1).max(dim=1)
         for file, answer, sure in zip(files, best.tolist(), confidence.tolist(), strict=True):
             row = {"file": printable(file), "class": classes[answer], "confidence": sure}
-            rows.append({**row, "truth": true_class(file, path, classes)})
+            rows.append({**row, "truth": true_class(file, top, classes)})
     if not rows:
         raise DatasetError(_nothing_read(path, unreadable))
     return Answers(pd.DataFrame(rows), tuple(unreadable))
