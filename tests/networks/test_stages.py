@@ -30,7 +30,19 @@ TIMM = {
     "vit_tiny_patch16_224": 224,
     "vgg11": 224,
 }
-FALLBACK = {"shufflenet_v2_x0_5": 64, "regnet_y_400mf": 32}
+# Families whose blocks are found by running them once, and the stages they come apart into.
+FOUND = {
+    ("torchvision", "regnet_y_400mf"): "1234",
+    ("torchvision", "mnasnet0_5"): "1234",
+    ("torchvision", "shufflenet_v2_x0_5"): "123",  # its stem has a stride of 4
+    ("timm", "edgenext_xx_small"): "1234",
+    ("timm", "levit_128s"): "123",
+    ("timm", "deit_tiny_distilled_patch16_224"): "1234",
+    ("timm", "mobilenetv4_conv_small"): "1234",
+    ("timm", "nf_regnet_b0"): "1234",
+    ("timm", "starnet_s1"): "1234",
+    ("timm", "resnet18d"): "1234",
+}
 
 
 def create(library: str, name: str) -> nn.Module:
@@ -65,15 +77,39 @@ def test_stages_run_like_the_network_and_hold_each_parameter_once(library, name,
             assert shapes[stage][-1] == size // stride, stage
 
 
-@pytest.mark.parametrize(("name", "size"), FALLBACK.items())
-def test_other_networks_have_a_body_and_a_head(name, size):
-    network = create("torchvision", name).eval()
-    images = torch.randn(1, 3, size, size)
+@pytest.mark.parametrize(("library", "name"), FOUND)
+def test_stages_that_are_found_run_like_the_network(library, name):
+    network = create(library, name).eval()
+    parameters = {id(p) for p in network.parameters()}
+    images = torch.randn(2, 3, 224, 224)
+    with torch.inference_mode():
+        expected = network(images)
+        stages = split_into_stages(network)
+        found = nn.Sequential(*stages.values())(images)
+    numbered = [f"stage{number}" for number in FOUND[library, name]]
+    assert list(stages) == ["stem", *numbered, "neck", "head"]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    held = [id(p) for module in stages.values() for p in module.parameters()]
+    assert len(held) == len(set(held))
+    # A head that was made of two, or of a 1 × 1 convolution, is a new layer on their weights.
+    made = {id(p) for p in stages["head"].parameters()} - parameters
+    assert set(held) - made <= parameters
+    assert made or set(held) == parameters
+
+
+def test_what_cannot_be_cut_has_a_body_and_a_head():
+    network = create("timm", "ghostnet_050").eval()
+    images = torch.randn(1, 3, 224, 224)
     with torch.inference_mode():
         expected = network(images)
         stages = split_into_stages(network)
         assert list(stages) == ["body", "head"]
         assert torch.equal(stages["head"](stages["body"](images)), expected)
+
+
+def test_logits_that_no_single_linear_layer_gives_are_refused():
+    with pytest.raises(ValueError, match="CrossVit are not those of one linear layer"):
+        split_into_stages(create("timm", "crossvit_tiny_240"))
 
 
 def test_a_network_without_a_linear_classifier_is_refused():

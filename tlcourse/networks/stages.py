@@ -15,7 +15,9 @@ head           –  the linear classifier
 ========  ======  ==========================================================================
 
 A vision transformer never shrinks its tokens; its blocks are divided into four equal stages.
-AlexNet's stages are its five convolutions. Other networks have only ``body`` and ``head``.
+AlexNet's stages are its five convolutions. Other families come apart where their chain of blocks
+allows it, found by running them once and checked against their own logits; a network without such
+a chain has only ``body`` and ``head``.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,8 +29,9 @@ from torch import Tensor, nn
 
 from tlcourse.architectures.layers import STAGE_BY_STRIDE
 from tlcourse.architectures.vision_transformer import ClassToken
+from tlcourse.networks.parts import Stages, runs_as, split_any
 
-Stages = dict[str, nn.Module]
+STAGES = ["stem", "stage1", "stage2", "stage3", "stage4", "neck", "head"]
 
 
 def split_into_stages(network: nn.Module) -> Stages:
@@ -48,10 +51,15 @@ def split_into_stages(network: nn.Module) -> Stages:
     >>> list(split_into_stages(torchvision.models.resnet18()))
     ['stem', 'stage1', 'stage2', 'stage3', 'stage4', 'neck', 'head']
     """
-    for family, split in _FAMILIES.items():
-        if type(network) is family:
-            return split(network)
-    return _split_body(network)
+    split = _FAMILIES.get(type(network))
+    if split is None:
+        return split_any(network)
+    stages = split(network)
+    # timm has variants of its families that are put together in another way.
+    usual = not hasattr(network, "get_classifier") or (
+        list(stages) == STAGES and runs_as(network, stages)
+    )
+    return stages if usual else split_any(network)
 
 
 class TorchvisionTokens(nn.Module):
@@ -117,7 +125,8 @@ def _until_pool(features: nn.Sequential) -> Stages:
 def _densenet(features: nn.Sequential) -> Stages:
     """DenseNet's blocks; a transition belongs to the stage it leads to, as in ResNet."""
     parts = dict(features.named_children())
-    stem = [layer for name, layer in parts.items() if name in ("conv0", "norm0", "relu0", "pool0")]
+    names = list(parts)
+    stem = [parts[name] for name in names[: names.index("denseblock1")]]
     stages: Stages = {"stem": nn.Sequential(*stem), "stage1": parts["denseblock1"]}
     for k in (2, 3, 4):
         stages[f"stage{k}"] = nn.Sequential(parts[f"transition{k - 1}"], parts[f"denseblock{k}"])
@@ -221,27 +230,9 @@ def _timm_convnext(net: timm_models.ConvNeXt) -> Stages:
 
 def _timm_vit(net: timm_models.VisionTransformer) -> Stages:
     if net.global_pool != "token" or net.num_prefix_tokens != 1 or net.no_embed_class:
-        return _split_body(net)  # a variant whose tokens are put together differently
+        return split_any(net)  # a variant whose tokens are put together differently
     neck = nn.Sequential(net.norm, ClassToken(), net.fc_norm, net.head_drop)
     return {"stem": TimmTokens(net), **_four(net.blocks), "neck": neck, "head": net.head}
-
-
-def _split_body(network: nn.Module) -> Stages:
-    """Any other network: all of it but its last linear layer, and that layer."""
-    linear = [name for name, m in network.named_modules() if isinstance(m, nn.Linear)]
-    named_by_timm = getattr(network, "get_classifier", None)  # which layer classifies
-    if named_by_timm is not None:
-        classifier = named_by_timm()
-    else:
-        classifier = network.get_submodule(linear[-1]) if linear else None
-    path = next((n for n, m in network.named_modules() if m is classifier), None)
-    if path is None or not isinstance(classifier, nn.Linear):
-        raise ValueError(
-            f"{type(network).__name__} does not end in one linear classifier, so it has no head "
-            "to replace; choose another network"
-        )
-    network.set_submodule(path, nn.Identity())
-    return {"body": network, "head": classifier}
 
 
 _FAMILIES: dict[type[nn.Module], Callable[..., Stages]] = {

@@ -1,0 +1,168 @@
+"""The chain of blocks in a network of any family, found by running it once.
+
+While the network runs, each module's input and output are noted. Modules that hand one tensor on
+to each other are linked; the longest linked part, without the stem before it and the layers behind
+it, is the blocks.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor, nn
+
+from tlcourse.architectures.layers import STAGE_BY_STRIDE
+from tlcourse.networks.classifiers import Classifier
+
+
+class NotAChain(Exception):
+    """The network has no chain of blocks that its logits can be computed from."""
+
+
+@dataclass
+class Call:
+    """One run of a module: what went in first, what else went in, and what came out."""
+
+    path: str
+    module: nn.Module
+    given: Any
+    output: Any = None
+    constants: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    inner: list["Call"] = field(default_factory=list)
+
+
+def record(network: nn.Module, images: Tensor) -> Call:
+    """The network's run on ``images``, with the runs of its modules inside it."""
+    root = Call("", network, images)
+    running = [root]
+
+    def enter(path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        call = Call(path, module, args[0] if args else None)
+        if any(v is not None and v is not False for v in (*args[1:], *kwargs.values())):
+            call.constants = args[1:], kwargs
+        running[-1].inner.append(call)
+        running.append(call)
+
+    def leave(module: nn.Module, args: object, output: Any) -> None:
+        running.pop().output = output
+
+    hooks = []
+    for path, module in network.named_modules():
+        if module is not network:
+            hooks.append(module.register_forward_pre_hook(partial(enter, path), with_kwargs=True))
+            hooks.append(module.register_forward_hook(leave))
+    try:
+        root.output = network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return root
+
+
+class Bound(nn.Module):
+    """A block with what else its network hands to it, such as rotary position embeddings."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__()
+        assert call.constants is not None
+        self.block = call.module
+        self.args, self.kwargs = call.constants
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block(x, *self.args, **self.kwargs)
+
+
+def linked(calls: Sequence[Call]) -> bool:
+    """Whether each call takes the very tensor that the one before it put out."""
+    return all(
+        isinstance(one.output, Tensor) and one.output is other.given
+        for one, other in pairwise(calls)
+    )
+
+
+def opened(call: Call, nested: bool = False) -> Iterator[Call]:
+    """The members of a sequence, or of a module that does no more than run one; else the call."""
+    lists = [m for m in call.module.children() if isinstance(m, nn.Sequential | nn.ModuleList)]
+    if call.constants is None and (
+        isinstance(call.module, nn.Sequential) or any(len(members) > 1 for members in lists)
+    ):
+        ends = Call("", call.module, None, call.given), Call("", call.module, call.output)
+        inside = {id(p) for inner in call.inner for p in inner.module.parameters()}
+        whole = all(id(p) in inside for p in call.module.parameters())
+        layers = nested and any(_plain(c) and _size(c.module) for c in call.inner)  # of one block
+        if call.inner and whole and not layers and linked([ends[0], *call.inner, ends[1]]):
+            for inner in call.inner:
+                yield from opened(inner, nested=True)
+            return
+    yield call
+
+
+def find_blocks(chain: list[Call], network: nn.Module, classifier: Classifier) -> tuple[int, int]:
+    """Where the blocks start and end in the longest linked part of the chain."""
+    stop = next((k for k, c in enumerate(chain) if classifier.is_in(c.module)), len(chain))
+    cuts = [k for k in range(1, stop) if not linked(chain[k - 1 : k + 1])]
+    parts = pairwise([0, *cuts, stop])
+    start, end = max(parts, key=lambda part: sum(_size(c.module) for c in chain[slice(*part)]))
+    is_stem = _stem_rule(network)
+    while start < end and (is_stem(chain[start]) or not _size(chain[start].module)):
+        start += 1
+    while start < end and (_plain(chain[end - 1]) or chain[end - 1].given is None):
+        end -= 1
+    if end - start < 2 or any(chain[k].given is None for k in range(start, end)):
+        raise NotAChain("its blocks do not hand one tensor on to each other")
+    return start, end
+
+
+def _stem_rule(network: nn.Module) -> Callable[[Call], bool]:
+    """By the names that timm gives its stem; elsewhere by what is no more than one layer."""
+    matcher = getattr(network, "group_matcher", None)
+    groups = matcher(coarse=True) if matcher else None
+    if not isinstance(groups, dict) or not groups.get("stem"):
+        return _plain
+    stem = groups["stem"]
+    rules = [stem] if isinstance(stem, str) else [r if isinstance(r, str) else r[0] for r in stem]
+    return lambda call: any(re.match(rule, f"{call.path}.") for rule in rules)
+
+
+def _plain(call: Call) -> bool:
+    """A layer with its norm and activation, not a block."""
+    return sum(p.ndim > 1 for p in call.module.parameters()) < 2
+
+
+def _size(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def stride_of(images: Tensor, output: object) -> int:
+    """How many pixels a place of a map (N, C, H, W), (N, H, W, C) or of tokens (N, T, D) spans."""
+    assert isinstance(output, Tensor)
+    shape = output.shape
+    if output.ndim == 4:
+        side = shape[2] if shape[2] == shape[3] else shape[1]
+    else:
+        side = math.isqrt(shape[1])
+    return 2 ** round(math.log2(images.shape[-1] / side))
+
+
+def group_by_stride(blocks: list[Call], strides: list[int]) -> dict[str, nn.Module]:
+    """Blocks in stages by their stride; in four equal ones where it stays the same."""
+    n = len(blocks)
+    sizes = sorted(set(strides))
+    if len(sizes) == 1:
+        equal = min(n, 4)
+        numbers = [1 + k * equal // n for k in range(n)]
+        names = [f"stage{number}" for number in numbers]
+    elif set(sizes) <= set(STAGE_BY_STRIDE) and {4, 8} <= set(sizes):
+        names = [STAGE_BY_STRIDE[stride] for stride in strides]
+    else:  # not the usual halvings: stages in order
+        names = [f"stage{sizes.index(stride) + 1}" for stride in strides]
+    members: dict[str, list[nn.Module]] = {}
+    for name, block in zip(names, blocks, strict=True):
+        members.setdefault(name, []).append(
+            block.module if block.constants is None else Bound(block)
+        )
+    return {name: nn.Sequential(*modules) for name, modules in members.items()}
