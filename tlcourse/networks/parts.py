@@ -104,8 +104,6 @@ def runs_as(network: nn.Module, stages: Stages) -> bool:
                     pass
                 if not bound:
                     return False
-            for block in bound:
-                block.one_size = True
     return False
 
 
