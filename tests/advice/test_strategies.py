@@ -61,6 +61,16 @@ def test_a_strategy_moves_what_it_says_and_nothing_else(name, backbone):
     assert not moved(again.network.state_dict(), trained.network.state_dict())
 
 
+@pytest.mark.parametrize("name", ["scratch", "extraction", "two_phase", "gradual"])
+def test_a_network_without_batchnorm_is_trained_too(name):
+    network = load_backbone("tlcourse/vit_tiny_patch4_32", pretrained=False)
+    images = torch.randint(0, 256, (6, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    data = images.to(torch.uint8), torch.arange(6) % 2
+    before = start(network, STRATEGIES[name], num_classes=2, seed=3).state_dict()
+    trained = train(network, STRATEGIES[name], data, data, num_classes=2, steps=EPOCHS, seed=3)
+    assert moved(before, trained.network.state_dict()) == MOVES[name] - {"statistics"}
+
+
 def test_a_strategy_keeps_the_pretrained_stages_that_it_names():
     changed = load_backbone(BACKBONE, num_classes=2)
     for tensor in changed.state_dict().values():

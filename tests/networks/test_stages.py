@@ -97,6 +97,15 @@ def test_stages_that_are_found_run_like_the_network(library, name):
     assert made or set(held) == parameters
 
 
+def test_what_its_blocks_are_handed_goes_on_learning():
+    """Mixed rotary positions are computed from parameters, outside of the blocks."""
+    network = create("timm", "vit_small_patch16_rope_mixed_224").eval()
+    stages = nn.Sequential(*split_into_stages(network).values())
+    assert all(p.requires_grad for p in network.parameters())
+    stages(torch.randn(1, 3, 224, 224)).square().sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+
 def test_what_cannot_be_cut_has_a_body_and_a_head():
     network = create("timm", "ghostnet_050").eval()
     images = torch.randn(1, 3, 224, 224)

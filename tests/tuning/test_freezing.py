@@ -120,6 +120,20 @@ def expected_frozen(backbone: Backbone, choice: dict[str, object]) -> set[str]:
     return names
 
 
+def test_unfreezing_leaves_what_a_user_put_there():
+    backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    nn.utils.parametrizations.weight_norm(backbone.head)
+    nn.utils.parametrizations.spectral_norm(backbone.stage1[0].conv1)
+    names = {name for name, _ in backbone.named_parameters()}
+    weight = backbone.head.weight.clone()
+    freeze(backbone)
+    freeze_elements(backbone, {"head.bias": torch.tensor([True, False, False])})
+    unfreeze(backbone)
+    assert {name for name, _ in backbone.named_parameters()} == names
+    assert torch.equal(backbone.head.weight, weight)
+    assert all(p.requires_grad for p in backbone.parameters())
+
+
 @pytest.mark.parametrize("optimizer_name", OPTIMIZERS)
 def test_held_elements_do_not_move_and_all_others_do(optimizer_name):
     backbone = copy.deepcopy(NETWORKS["resnet20"])

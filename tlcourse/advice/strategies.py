@@ -13,7 +13,7 @@ from tlcourse.networks.backbones import Backbone, load_backbone
 from tlcourse.networks.features import extract_features
 from tlcourse.shapes import Data, OtherData
 from tlcourse.suggestions import did_you_mean
-from tlcourse.tuning.batchnorm import Policy, set_policy
+from tlcourse.tuning.batchnorm import Policy, has_batchnorm, set_policy
 from tlcourse.tuning.freezing import freeze, unfreeze
 from tlcourse.tuning.param_groups import param_groups, pretrained_factor
 from tlcourse.tuning.training import epoch_length, fit
@@ -239,7 +239,8 @@ def first_stages(backbone: Backbone, share: float) -> list[str]:
 def _set_trainable(network: Backbone, strategy: Strategy, phase: Phase) -> GradualUnfreezing | None:
     """Freeze what the phase freezes, and nothing else."""
     unfreeze(network)
-    set_policy(network, strategy.batchnorm)
+    if has_batchnorm(network):  # other norms keep no statistics, so there is nothing to decide
+        set_policy(network, strategy.batchnorm)
     if phase.gradual:
         plan = one_by_one(network)
         return GradualUnfreezing(

@@ -73,7 +73,12 @@ class Bound(nn.Module):
         self.args, self.kwargs = call.constants
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.block(x, *self.args, **self.kwargs)
+        args = [_like(value, x) for value in self.args]
+        return self.block(x, *args, **{k: _like(v, x) for k, v in self.kwargs.items()})
+
+
+def _like(value: Any, x: Tensor) -> Any:
+    return value.to(x.device) if isinstance(value, Tensor) else value
 
 
 def linked(calls: Sequence[Call]) -> bool:

@@ -137,8 +137,27 @@ def _split_chain(network: nn.Module, classifier: Classifier, run: Call) -> Stage
     neck = _neck(network, chain, end, classifier, run.output)
     if isinstance(neck, PartOf) or any(isinstance(m, PartOf) for m in neck.modules()):
         _share_out(stem, neck, last.output)
+    if any(block.constants is not None for block in blocks) and _depends_on_parameters(
+        network, images, blocks
+    ):
+        raise NotAChain("its blocks are handed what depends on its parameters")
     stages = {"stem": stem, **group_by_stride(blocks, strides[start:end]), "neck": neck}
     return {**stages, "head": classifier.linear}
+
+
+def _depends_on_parameters(network: nn.Module, images: Tensor, blocks: Sequence[Call]) -> bool:
+    """Whether anything a block gets beside its first input is trained; bound, it would not be."""
+    with torch.enable_grad():
+        run = record(network, images[:1])
+    paths = {block.path for block in blocks if block.constants is not None}
+    again = [c for call in run.inner for c in opened(call) if c.path in paths]
+    return any(
+        value.requires_grad
+        for call in again
+        if call.constants is not None
+        for value in (*call.constants[0], *call.constants[1].values())
+        if isinstance(value, Tensor)
+    )
 
 
 def _split_body(network: nn.Module, classifier: Classifier, run: Call) -> Stages:

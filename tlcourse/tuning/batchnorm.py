@@ -107,6 +107,11 @@ def policies(model: nn.Module) -> dict[str, Policy]:
     }
 
 
+def has_batchnorm(model: nn.Module) -> bool:
+    """Whether a model has any BatchNorm layer."""
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
 def batchnorm_layers(model: nn.Module) -> dict[str, _BatchNorm]:
     """All BatchNorm layers by name; raises ValueError that explains when there is none."""
     layers = {name: m for name, m in model.named_modules() if isinstance(m, _BatchNorm)}

@@ -94,8 +94,7 @@ def unfreeze(backbone: Backbone, **part: Unpack[Choice]) -> None:
     for parameter in chosen:
         parameter.requires_grad = True
     for module in modules:
-        for name in list(getattr(module, "parametrizations", {})):
-            parametrize.remove_parametrizations(module, name)
+        _let_go(module)
 
 
 def freeze_elements(backbone: Backbone, masks: Mapping[str, Tensor]) -> None:
@@ -137,6 +136,17 @@ def freeze_elements(backbone: Backbone, masks: Mapping[str, Tensor]) -> None:
         path, _, attribute = name.rpartition(".")
         held = _Held(mask, named[name].detach().clone())
         parametrize.register_parametrization(backbone.get_submodule(path), attribute, held)
+
+
+def _let_go(module: nn.Module) -> None:
+    """Take away what ``freeze_elements`` added; a user's own parametrizations stay."""
+    for name, added in list(getattr(module, "parametrizations", {}).items()):
+        if all(isinstance(one, _Held) for one in added):
+            parametrize.remove_parametrizations(module, name)
+            continue
+        for one in added:
+            if isinstance(one, _Held):
+                one.mask.fill_(False)
 
 
 class _Held(nn.Module):
