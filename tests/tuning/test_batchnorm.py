@@ -10,6 +10,7 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn.functional import cross_entropy
 from torch.optim.swa_utils import update_bn
 
+from tlcourse.modes import follow_mode, stay_in_eval
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.tuning.batchnorm import (
     input_statistics,
@@ -136,6 +137,37 @@ def test_re_estimation_is_torchs_update_bn(network):
     assert all(torch.equal(p, weights[n]) for n, p in network.named_parameters())
     assert set(policies(network).values()) == {"frozen"}
     assert not any(m.training for m in network.modules())
+
+
+def test_torchs_update_bn_moves_only_what_is_not_frozen(network):
+    freeze(network, up_to="stage2")
+    images = torch.rand(24, 3, 32, 32) * 0.3
+    before = {n: b.clone() for n, b in network.named_buffers()}
+    update_bn(images.split(8), network)
+    changed = {n.split(".")[0] for n, b in network.named_buffers() if not torch.equal(b, before[n])}
+    assert changed == {"stage3"}
+    unfreeze(network)
+    update_bn(images.split(8), network)
+    assert network.stem[1].num_batches_tracked == 3
+
+
+def test_a_users_own_train_goes_on_after_freezing():
+    class Own(nn.Sequential):
+        def train(self, mode=True):
+            super().train(mode)
+            self[1].eval()  # whatever the mode
+            return self
+
+    model, asked = Own(nn.Dropout(), nn.Dropout()), []
+    stay_in_eval(model)
+    assert model.train() is model and not model.training
+    assert model[0].training and not model[1].training
+    follow_mode(model, True)
+    model.train = own = asked.append  # of this object
+    stay_in_eval(model)
+    model.train(True)
+    follow_mode(model, True)
+    assert asked == [True] and vars(model)["train"] == own
 
 
 def test_input_statistics_and_their_distance_in_closed_form(network):

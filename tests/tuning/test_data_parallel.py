@@ -7,12 +7,25 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from parallel_job import trained
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlcourse.cli import main
+from tlcourse.networks.backbones import load_backbone
 from tlcourse.tuning import data_parallel
-from tlcourse.tuning.data_parallel import distribute, joined, processes, share, total, weight
+from tlcourse.tuning.batchnorm import policies, set_policy
+from tlcourse.tuning.data_parallel import (
+    distribute,
+    joined,
+    processes,
+    share,
+    synchronise,
+    total,
+    weight,
+)
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 SCRIPT = str(Path(__file__).with_name("parallel_job.py"))
@@ -51,6 +64,41 @@ def test_batchnorm_and_batches_that_cannot_be_shared_are_refused(monkeypatch):
     assert weight(2, 5) == 2 * 2 / 5
     with pytest.raises(ValueError, match="a batch of 1 cannot be shared by 2 processes"):
         share(torch.arange(1))
+
+
+def test_synchronised_layers_keep_activations_policies_and_hooks():
+    backbone = load_backbone("tlcourse/efficientnet_lite0", pretrained=False, num_classes=3).eval()
+    timms = timm.create_model("efficientnet_lite0", num_classes=3).eval()
+    images, calls = torch.rand(2, 3, 64, 64), []
+    set_policy(backbone, "frozen", up_to="stage2")
+    for model in (backbone, timms):
+        layers = {n: m for n, m in model.named_modules() if isinstance(m, _BatchNorm)}
+        next(iter(layers.values())).register_forward_hook(lambda *_: calls.append(1))
+        expected = model(images)
+        assert synchronise(model) is model
+        assert torch.equal(model(images), expected) and len(calls) % 2 == 0
+        assert all(isinstance(layer, nn.SyncBatchNorm) for layer in layers.values())
+        assert layers.keys() == {n for n, m in model.named_modules() if isinstance(m, _BatchNorm)}
+    depth = {name: backbone.stage_index(name.split(".")[0]) for name in policies(backbone)}
+    for name, policy in policies(backbone).items():
+        assert policy == ("frozen" if depth[name] <= 2 else "train"), name
+
+
+def test_a_conversion_that_lost_the_activations_is_refused(monkeypatch):
+    timms = timm.create_model("efficientnet_lite0", num_classes=3)
+    timms = nn.SyncBatchNorm.convert_sync_batchnorm(timms)
+    monkeypatch.setattr(data_parallel, "processes", lambda: 2)
+    with pytest.raises(ValueError, match="bn1 and 32 more .* an activation that they do not run"):
+        distribute(timms)
+
+    class Doubled(nn.BatchNorm2d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    model = nn.Sequential(nn.BatchNorm2d(3), Doubled(3))
+    with pytest.raises(ValueError, match="1 is a Doubled with a forward"):
+        synchronise(model)
+    assert type(model[0]) is nn.BatchNorm2d, "an error changes nothing"
 
 
 def test_the_command_for_one_cell_prints_its_result(capsys):

@@ -297,3 +297,9 @@ def test_cosine_ends_at_zero():
         optimizer.step()
         scheduler.step()
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)
+
+
+def test_lbfgs_is_refused():
+    model = make_model()
+    with pytest.raises(ValueError, match=r"LBFGS needs the same loss .* linear_probe"):
+        fit(model, make_data(), None, torch.optim.LBFGS(model.parameters()), epochs=1, seed=0)

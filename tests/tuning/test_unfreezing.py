@@ -5,7 +5,15 @@ from functools import cache
 import pytest
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    ConstantLR,
+    CyclicLR,
+    LambdaLR,
+    MultiplicativeLR,
+    OneCycleLR,
+    ReduceLROnPlateau,
+)
 
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.tuning.batchnorm import policies, set_policy
@@ -106,6 +114,10 @@ def test_what_a_policy_froze_stays_frozen():
         WarmUp(0.5),
         WarmRestarts(2),
         lambda optimizer, steps: LambdaLR(optimizer, lambda k: 0.9**k),
+        lambda optimizer, steps: MultiplicativeLR(optimizer, lambda k: 0.9),
+        lambda optimizer, steps: ChainedScheduler(
+            [ConstantLR(optimizer, 0.5, 5), MultiplicativeLR(optimizer, lambda k: 0.9)]
+        ),
     ],
 )
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW, LARS])
@@ -146,6 +158,47 @@ def test_plans_rates_and_the_schedules_of_groups_that_join():
     found = {g.get("name", "head"): (g["lr"], g["weight_decay"]) for g in optimizer.param_groups}
     assert found["stage3"] == (0.1, 0.2) and found["stage3, no decay"] == (0.1, 0.0)
     assert found["stage2"] == (0.05, 0.2) and found["head"] == (0.4, 0)
+
+
+def test_a_stage_joins_at_the_rate_that_a_plateau_left():
+    parts = prepare()
+
+    def falling(optimizer, steps):  # nothing is ever better: down at each epoch
+        return ReduceLROnPlateau(optimizer, factor=0.1, patience=0, threshold=1e9)
+
+    train(parts, epochs=3, schedule=falling)
+    rates = {g["name"]: g["lr"] for g in parts[2].param_groups}
+    assert rates["stage3"] / rates["head"] == pytest.approx(1 / 2.6)
+    assert rates["stage2"] / rates["head"] == pytest.approx(1 / 2.6**2)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        lambda optimizer, steps: OneCycleLR(optimizer, 0.1, total_steps=steps),
+        lambda optimizer, steps: CyclicLR(optimizer, 0.01, 0.1),
+        lambda optimizer, steps: ChainedScheduler([OneCycleLR(optimizer, 0.1, total_steps=steps)]),
+    ],
+)
+def test_schedules_that_nothing_can_join_are_refused_before_the_first_step(schedule):
+    parts = prepare()
+    before = [p.clone() for p in parts[0].parameters()]
+    with pytest.raises(ValueError, match=r"(OneCycle|Cyclic)LR is made with .* WarmUp\(share"):
+        train(parts, schedule=schedule)
+    assert all(torch.equal(a, b) for a, b in zip(before, parts[0].parameters(), strict=True))
+    scheduler = schedule(parts[2], 10)
+    with pytest.raises(ValueError, match="so that a stage that joins later has none"):
+        extend(parts[2], [{"params": [nn.Parameter(torch.ones(1))], "lr": 0.1}], scheduler)
+    assert len(parts[2].param_groups) == 2, "an error changes nothing"
+
+
+def test_where_the_schedule_stands_is_read_off_a_group_with_a_rate():
+    still, moving, new = (nn.Parameter(torch.ones(1)) for _ in range(3))
+    optimizer = torch.optim.SGD([{"params": [still], "lr": 0.0}, {"params": [moving], "lr": 0.4}])
+    scheduler = LambdaLR(optimizer, lambda k: 1 / (k + 1))
+    optimizer.step(), scheduler.step()
+    extend(optimizer, [{"params": [new], "lr": 0.1}], scheduler)
+    assert [g["lr"] for g in optimizer.param_groups] == [0, 0.2, 0.05]
 
 
 def test_mistakes_are_named():

@@ -1,7 +1,7 @@
 """What is trained and how: freezing, rates, BatchNorm, schedules, and the training loop."""
 
 from tlcourse.tuning.batchnorm import policies, re_estimate, set_policy, statistics_distance
-from tlcourse.tuning.data_parallel import joined
+from tlcourse.tuning.data_parallel import joined, synchronise
 from tlcourse.tuning.freezing import freeze, freeze_elements, unfreeze
 from tlcourse.tuning.held_out import HeldOut
 from tlcourse.tuning.importance import fisher, magnitude, most_important
@@ -54,5 +54,6 @@ __all__ = [
     "re_estimate",
     "set_policy",
     "statistics_distance",
+    "synchronise",
     "unfreeze",
 ]

@@ -39,8 +39,8 @@ Policy = Literal["train", "affine_frozen", "statistics_only", "frozen"]
 def set_policy(model: nn.Module, policy: Policy, **part: Unpack[Part]) -> None:
     """Give BatchNorm layers (1d, 2d, 3d, synchronised) a policy, whatever they had before.
 
-    ``model.train()``, ``deepcopy``, DDP and ``torch.compile`` keep the policy; make synchronised
-    layers first, ``convert_sync_batchnorm`` builds new ones.
+    ``model.train()``, ``deepcopy``, DDP, ``torch.compile`` and ``synchronise`` keep the policy;
+    torch's ``convert_sync_batchnorm`` builds new layers, without it.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def re_estimate(model: nn.Module, images: Shaped[Tensor, "n ..."], *, batch_size
     kept = {layer: (layer.momentum, layer.training) for layer in layers.values()}
     with evaluating(model), torch.no_grad():
         for layer in kept:
-            layer.reset_running_stats()
+            type(layer).reset_running_stats(layer)  # frozen or not
             layer.momentum, layer.training = None, True  # None: a plain average
         try:
             # Near-equal batches: a last batch of one image would have no variance.

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
+from timm.layers import BatchNormAct2d, SyncBatchNormAct
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils.parametrize import is_parametrized
 
 from tlcourse.modes import stays_in_eval
 from tlcourse.runtime import device
@@ -68,11 +70,74 @@ def distribute(model: nn.Module) -> nn.Module:
     if alone:
         raise ValueError(
             f"{alone[0]} and {len(alone) - 1} more BatchNorm layers would see a share of each "
-            "batch only; freeze their statistics (set_policy) or, on GPUs, make them "
-            "torch.nn.SyncBatchNorm before anything else"
+            "batch only; freeze their statistics (set_policy) or, on GPUs, synchronise(model)"
+        )
+    if silent := without_activation(model):
+        raise ValueError(
+            f"{silent[0]} and {len(silent) - 1} more synchronised layers hold an activation that "
+            "they do not run: torch's convert_sync_batchnorm drops it, and the logits are wrong; "
+            "synchronise(model) in its place keeps it"
         )
     ids = [torch.cuda.current_device()] if device().type == "cuda" else None
     return DistributedDataParallel(model, device_ids=ids)
+
+
+def synchronise(model: nn.Module) -> nn.Module:
+    """Make all BatchNorm layers normalise with the batches of all processes together, in place.
+
+    torch's ``SyncBatchNorm.convert_sync_batchnorm`` builds new layers: it loses policies and hooks,
+    and the activation inside timm's ``BatchNormAct2d``. Here each layer stays the object it is.
+
+    Parameters
+    ----------
+    model : Module
+
+    Returns
+    -------
+    Module
+        The same model.
+
+    Raises
+    ------
+    ValueError
+        For a layer whose own forward or parametrization would be lost.
+
+    References
+    ----------
+    timm's ``convert_sync_batchnorm``, for its own layers.
+
+    Examples
+    --------
+    >>> type(synchronise(nn.Sequential(nn.BatchNorm2d(3)))[0]).__name__
+    'SyncBatchNorm'
+    """
+    kinds: dict[nn.Module, type[nn.SyncBatchNorm]] = {}
+    for name, layer in model.named_modules():
+        if not isinstance(layer, _BatchNorm) or isinstance(layer, nn.SyncBatchNorm):
+            continue
+        if type(layer).forward is _BatchNorm.forward and not is_parametrized(layer):
+            kinds[layer] = nn.SyncBatchNorm
+        elif type(layer) is BatchNormAct2d:
+            kinds[layer] = SyncBatchNormAct
+        else:
+            raise ValueError(
+                f"{name} is a {type(layer).__name__} with a forward or a parametrization of its "
+                "own, which a synchronised layer would lose; freeze its statistics (set_policy)"
+            )
+    for layer, kind in kinds.items():
+        layer.__class__ = kind
+        vars(layer)["process_group"] = None  # all of them
+    return model
+
+
+def without_activation(model: nn.Module) -> list[str]:
+    """Names of synchronised layers that hold layers which their forward does not run."""
+    return [
+        name
+        for name, layer in model.named_modules()
+        if type(layer) is nn.SyncBatchNorm
+        and any(not isinstance(child, nn.Identity) for child in layer.children())
+    ]
 
 
 def share(batch: Tensor) -> Tensor:

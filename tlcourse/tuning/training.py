@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from tlcourse.modes import evaluating
@@ -19,6 +19,7 @@ from tlcourse.shapes import Data, Logits, OtherData
 from tlcourse.tuning.checkpoints import Checkpoint, Row, Run, Thawing
 from tlcourse.tuning.data_parallel import distribute, share, total, weight
 from tlcourse.tuning.optim import Schedule, cosine
+from tlcourse.tuning.unfreezing import check_joinable
 
 
 class Evaluation(NamedTuple):
@@ -96,7 +97,8 @@ def fit(
     ------
     ValueError
         For inputs and labels that do not fit the model, for augmentation of cached features, for
-        patience without validation and for a checkpoint of another run.
+        patience without validation, for a checkpoint of another run, for LBFGS, and for schedules
+        that groups cannot join, where there is unfreezing.
     FloatingPointError
         When the loss is not finite.
 
@@ -112,6 +114,11 @@ def fit(
     _check_data(model, train, validation, augment)
     if patience is not None and validation is None:
         raise ValueError("patience needs validation data: without them nothing can get worse")
+    if isinstance(optimizer, LBFGS):
+        raise ValueError(
+            "LBFGS needs the same loss several times a step, and batches give another each time; "
+            "linear_probe solves a head with it, any other optimiser will do here"
+        )
     model.to(device()).to(memory_format=torch.channels_last)
     kept = None if checkpoint is None else Checkpoint(
         checkpoint, (*train, *(validation or ())), epochs=epochs, seed=seed, batch_size=batch_size,
@@ -120,6 +127,10 @@ def fit(
     )  # fmt: skip
     passes, num_batches = epoch_length(len(train[0]), batch_size, steps_per_epoch)
     scheduler = schedule(optimizer, epochs * num_batches)
+    if unfreezing is not None:
+        check_joinable(scheduler)
+        for group in optimizer.param_groups:  # what ``extend`` measures the schedule by
+            group.setdefault("initial_lr", group["lr"])
     run = Run(model, optimizer, scheduler, unfreezing, kept)
     for epoch in progress(range(len(run.history), epochs), desc="epochs"):
         if patience is not None and run.epochs_since_best() >= patience:

@@ -3,7 +3,17 @@
 from collections.abc import Mapping
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau, SequentialLR
+from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    CyclicLR,
+    LambdaLR,
+    LRScheduler,
+    MultiplicativeLR,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+)
+from torch.optim.swa_utils import SWALR
 
 from tlcourse.modes import stay_in_eval, stays_in_eval
 from tlcourse.networks.backbones import Backbone
@@ -121,8 +131,8 @@ def extend(optimizer: Optimizer, groups: Groups, scheduler: LRScheduler | None =
     """Add groups to an optimiser in use; momentum and state of the others stay as they are.
 
     A new group joins where the schedule stands: its rate is the same part of its own ``lr`` as that
-    of the first group. Without ``scheduler``, torch's next step would fail (``LambdaLR``) or leave
-    the new rate out.
+    of the first group with a rate. Without ``scheduler``, torch's next step would fail
+    (``LambdaLR``) or leave the new rate out.
 
     Parameters
     ----------
@@ -135,7 +145,8 @@ def extend(optimizer: Optimizer, groups: Groups, scheduler: LRScheduler | None =
     Raises
     ------
     ValueError
-        For parameters that the optimiser already has.
+        For parameters that the optimiser already has, and for schedules that set the rates
+        themselves (``OneCycleLR``, ``CyclicLR``, ``SWALR``).
 
     Examples
     --------
@@ -146,8 +157,8 @@ def extend(optimizer: Optimizer, groups: Groups, scheduler: LRScheduler | None =
     >>> [group["lr"] for group in optimizer.param_groups]
     [1.0, 0.1]
     """
-    first = optimizer.param_groups[0]
-    done = first["lr"] / first["initial_lr"] if "initial_lr" in first else 1.0
+    check_joinable(scheduler)
+    done = _done(optimizer)
     for group in groups:
         now = {"lr": group["lr"] * done}
         if scheduler is not None:
@@ -157,14 +168,33 @@ def extend(optimizer: Optimizer, groups: Groups, scheduler: LRScheduler | None =
             _tell(scheduler, group["lr"])
 
 
+def check_joinable(scheduler: LRScheduler | None) -> None:
+    """ValueError for a schedule whose rates are its own: a group that joins later has none."""
+    for part in getattr(scheduler, "_schedulers", [scheduler]):
+        if isinstance(part, OneCycleLR | CyclicLR | SWALR):
+            raise ValueError(
+                f"{type(part).__name__} is made with a highest or last rate for each group, so "
+                "that a stage that joins later has none; WarmUp(share=0.3) rises and falls too, "
+                "as a part of every group's own rate, and so do WarmRestarts and cosine"
+            )
+
+
+def _done(optimizer: Optimizer) -> float:
+    """Where the schedule stands: the part of their own rates at which the groups learn now."""
+    for group in optimizer.param_groups:
+        if group.get("initial_lr", 0) > 0:  # a group may stand still at a rate of 0
+            return group["lr"] / group["initial_lr"]
+    return 1.0
+
+
 def _tell(scheduler: LRScheduler, lr: float) -> None:
     """A scheduler keeps one entry a group; give it one more."""
-    if isinstance(scheduler, SequentialLR):
+    if isinstance(scheduler, SequentialLR | ChainedScheduler):
         for part in scheduler._schedulers:
             _tell(part, lr)
     elif isinstance(scheduler, ReduceLROnPlateau):
         scheduler.min_lrs.append(scheduler.min_lrs[0])
     else:
         scheduler.base_lrs.append(lr)
-        if isinstance(scheduler, LambdaLR):
+        if isinstance(scheduler, LambdaLR | MultiplicativeLR):
             scheduler.lr_lambdas.append(scheduler.lr_lambdas[0])
