@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import timm
 import torch
@@ -12,8 +13,10 @@ from torch import nn
 from tlcourse.datasets import load_dataset
 from tlcourse.diagnosis.audit import audit
 from tlcourse.diagnosis.faults import Fault, FaultKind, group_faults, input_faults
+from tlcourse.diagnosis.layer_faults import layer_faults
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.tuning.batchnorm import set_policy
+from tlcourse.tuning.data_parallel import synchronise
 from tlcourse.tuning.freezing import freeze, unfreeze
 from tlcourse.tuning.optim import LARS
 from tlcourse.tuning.param_groups import by_depth, param_groups
@@ -265,3 +268,93 @@ def test_borders_of_what_the_weights_expect(spread, fine):
     model[0].running_mean += 1
     model[0].running_var.copy_(inputs.var(dim=(0, 2, 3), correction=0) / spread**2)
     assert (list(input_faults(model, inputs)) == []) is fine
+
+
+def test_what_is_thawed_by_hand_stays_in_eval_mode_and_is_found(backbone):
+    dropout = nn.Sequential(nn.Dropout(0.2), nn.Conv2d(64, 64, 1))
+    backbone.stage3.append(dropout)
+    freeze(backbone)
+    backbone.stage3.requires_grad_(True)  # without unfreeze()
+    (fault,) = audit(backbone, right(backbone), BATCH).faults
+    assert fault.kind == "learns, but in eval mode"
+    assert "stage3.3.0" in fault.names and "stage3.0.norm1" in fault.names
+    assert all(name.startswith("stage3.") for name in fault.names)
+    unfreeze(backbone, only="stage3")
+    assert audit(backbone, right(backbone), BATCH).faults == []
+
+
+def test_eval_modes_that_are_meant_are_no_fault(backbone):
+    set_policy(backbone, "statistics_only")
+    assert audit(backbone, right(backbone), BATCH).faults == []
+    set_policy(backbone, "frozen")
+    assert audit(backbone, right(backbone), BATCH).faults == []
+    freeze(backbone)
+    unfreeze(backbone, only="stage3.2")
+    unfreeze(backbone, parameters="*.bias")
+    assert audit(backbone, right(backbone), BATCH).faults == []
+
+
+def test_the_activations_that_torchs_converter_drops_are_missed():
+    model = timm.create_model("efficientnet_lite0", num_classes=3)
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    names = {f.kind: f.names for f in layer_faults(model, set())}
+    assert len(names[FaultKind.LOST_ACTIVATION]) == 33
+    assert list(layer_faults(synchronise(timm.create_model("efficientnet_lite0")), set())) == []
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 5])
+def test_the_first_steps_from_scratch_have_no_fault(backbone, steps):
+    optimizer = right(backbone)
+    for _ in range(steps):
+        nn.functional.cross_entropy(backbone.train()(BATCH[0]), BATCH[1]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert audit(backbone, optimizer, BATCH).faults == []
+
+
+def test_a_last_gamma_of_zero_is_said_to_be_none():
+    network = timm.create_model("resnet18", num_classes=3)  # as timm makes it
+    batch = torch.rand(4, 3, 32, 32), BATCH[1][:4]
+    report = audit(network, sgd(network.parameters()), batch)
+    assert report.faults == []
+    (note,) = report.notes
+    assert "32 tensors" in note and "layer1.0.bn2.weight" in note and note in str(report)
+    network.layer1[0].bn2.weight.requires_grad_(False)  # then it stays zero
+    report = audit(network, sgd([p for p in network.parameters() if p.requires_grad]), batch)
+    (fault,) = report.faults
+    assert fault.kind == "zero gradient"
+    assert all(name.startswith("layer1.0.") for name in fault.names)
+
+
+def test_half_a_lora_that_starts_at_zero_is_none():
+    class LoRA(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.base = nn.Linear(12, 5).requires_grad_(False)
+            self.a, self.b = nn.Linear(12, 2, bias=False), nn.Linear(2, 5, bias=False)
+            nn.init.zeros_(self.b.weight)
+
+        def forward(self, x):
+            return self.base(x) + self.b(self.a(x))
+
+    model = nn.Sequential(nn.Flatten(), LoRA(), nn.ReLU(), nn.Linear(5, 3))
+    optimizer = sgd([p for p in model.parameters() if p.requires_grad])
+    report = audit(model, optimizer, (torch.rand(3, 3, 2, 2), torch.arange(3)))
+    assert report.faults == []
+    assert "1 tensors are" in report.notes[0] and "1.b.weight" in report.notes[0]
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda m: torch.compile(m, backend="eager")])
+def test_a_wrapped_model_is_audited_as_what_is_inside(backbone, wrap):
+    freeze(backbone)
+    model, optimizer = wrap(backbone), right(backbone)
+    report = audit(model, optimizer, BATCH, learns=["head"])
+    assert report.faults == []
+    pd.testing.assert_frame_equal(report.stages, audit(backbone, optimizer, BATCH).stages)
+
+
+def test_an_optimiser_that_asks_for_the_loss_itself(backbone):
+    freeze(backbone)
+    report = audit(backbone, torch.optim.LBFGS(backbone.head.parameters()), BATCH, learns=["head"])
+    assert report.faults == []
+    assert report.stages.loc["head", "moved"] == 2

@@ -2,13 +2,13 @@
 
 import copy
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
 from tlcourse.diagnosis.faults import (
     Fault,
@@ -17,12 +17,14 @@ from tlcourse.diagnosis.faults import (
     input_faults,
     movement_faults,
     stage_faults,
-    statistics_faults,
 )
+from tlcourse.diagnosis.layer_faults import layer_faults
+from tlcourse.diagnosis.zero_starts import waiting
 from tlcourse.modes import evaluating
 from tlcourse.networks.backbones import Backbone
 from tlcourse.runtime import device
 from tlcourse.shapes import Data
+from tlcourse.wrappers import unwrapped
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Audit:
         the optimiser's state.
     faults
         Each with the tensors it concerns and its cure; empty when what should move moves.
+    notes
+        What looks like a fault in a first step and is none, and why.
 
     Examples
     --------
@@ -45,10 +49,11 @@ class Audit:
 
     stages: pd.DataFrame
     faults: list[Fault]
+    notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         found = [str(fault) for fault in self.faults] or ["✔ no fault: what should move moves"]
-        return "\n".join([self.stages.to_string(), *found])
+        return "\n".join([self.stages.to_string(), *found, *self.notes])
 
     def kinds(self) -> set[FaultKind]:
         """The kinds of faults found; they are equal to their sentences."""
@@ -100,7 +105,7 @@ def audit(
     >>> audit(backbone, optimizer, batch).kinds()
     {'trainable, but in no group'}
     """
-    model.to(device())
+    model = unwrapped(model).to(device())
     inputs, labels = (tensor.to(device()) for tensor in batch)
     _check_logits(model, inputs, labels)
     twin, twin_optimizer = copy.deepcopy((model, optimizer))
@@ -110,21 +115,49 @@ def audit(
         twin.train()
         twin_optimizer.zero_grad()
         _copy_gradients_of_frozen(model, twin)
-        cross_entropy(twin(inputs), labels).backward()
+        cross_entropy(twin(inputs).float(), labels).backward()
         gradients = {n: p.grad for n, p in twin.named_parameters()}
         gradients = copy.deepcopy(gradients)  # a step may work on them in place
-        twin_optimizer.step()
+        _step(twin, twin_optimizer, (inputs, labels))
     after = _Snapshot(twin, twin_optimizer)
     moved = before.differences(after)
     stages = _table(model, before, after, moved)
+    opening = waiting(model, gradients, moved)
+    waits = {name for behind in opening.values() for name in behind}
     faults = [
         *group_faults(model, optimizer),
-        *movement_faults(model, optimizer, moved, gradients, after.parameters),
-        *statistics_faults(model, moved),
+        *movement_faults(model, optimizer, moved, gradients, after.parameters, waits),
+        *layer_faults(model, moved),
         *input_faults(model, inputs),
         *stage_faults(stages, learns),
     ]
-    return Audit(stages, faults)
+    return Audit(stages, faults, _notes(opening, waits))
+
+
+def _notes(opening: dict[str, list[str]], waits: set[str]) -> list[str]:
+    if not opening:
+        return []
+    return [
+        f"· zero gradient in a first step, and no fault: {len(waits)} tensors are in branches that "
+        f"start at zero, as {next(iter(opening))} does; they open with the next step"
+    ]
+
+
+def _step(model: nn.Module, optimizer: Optimizer, batch: Data) -> None:
+    """A step; LBFGS asks for the loss itself, and more than once."""
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = cross_entropy(model(batch[0]).float(), batch[1])
+        value.backward()
+        return value
+
+    if isinstance(optimizer, LBFGS):
+        # Its copy has no list of parameters, nor their number.
+        vars(optimizer).update(_params=optimizer.param_groups[0]["params"], _numel_cache=None)
+        optimizer.step(loss)
+    else:
+        optimizer.step()
 
 
 class _Snapshot:

@@ -42,6 +42,8 @@ class FaultKind(StrEnum):
     ZERO_GRADIENT = "zero gradient"
     NOT_MOVING = "trainable, but not moving"
     STATISTICS_DRIFT = "BatchNorm statistics drift"
+    STAYS_IN_EVAL = "learns, but in eval mode"
+    LOST_ACTIVATION = "activation that is never run"
     UNEXPECTED_INPUTS = "inputs the weights do not expect"
     UNREAD_CHANNELS = "input channels that are never read"
     SHOULD_NOT_LEARN = "learns, but should not"
@@ -133,8 +135,12 @@ def movement_faults(
     moved: set[str],
     gradients: dict[str, Tensor | None],
     after: Mapping[str, Tensor],
+    waits: Collection[str] = (),
 ) -> Iterator[Fault]:
-    """What moved and should not, or did not and should; ``after`` holds the new parameters."""
+    """What moved and should not, or did not and should.
+
+    ``after`` holds the new parameters, ``waits`` names those that begin with the next step.
+    """
     in_groups = {id(p) for group in optimizer.param_groups for p in group["params"]}
     named = dict(model.named_parameters())
     trainable = [n for n, p in named.items() if p.requires_grad]
@@ -160,7 +166,7 @@ def movement_faults(
             absent,
             "The loss does not depend on it: it is behind a detach() or not used in forward.",
         )
-    if zero := [n for n, gradient in given.items() if not gradient.any()]:
+    if zero := [n for n, gradient in given.items() if not gradient.any() and n not in waits]:
         yield Fault(
             FaultKind.ZERO_GRADIENT,
             zero,
@@ -181,36 +187,15 @@ def movement_faults(
         )
 
 
-def statistics_faults(model: nn.Module, moved: set[str]) -> Iterator[Fault]:
-    """BatchNorm layers that are frozen but for their statistics."""
-    drifting = [
-        f"{name}.running_mean"
-        for name, layer in model.named_modules()
-        if isinstance(layer, _BatchNorm)
-        and f"{name}.running_mean" in moved
-        and not any(p.requires_grad for p in layer.parameters())
-        and layer.affine
-        and not getattr(layer, "adapts_by_policy", False)
-    ]
-    if drifting:
-        yield Fault(
-            FaultKind.STATISTICS_DRIFT,
-            drifting,
-            "Its weights are frozen, but in train mode every forward pass moves its statistics, "
-            "and model.train() undoes an eval() of before. freeze(backbone, …) or "
-            'set_policy(model, "frozen") stops them for good; "affine_frozen" says you mean it.',
-        )
-
-
 def input_faults(model: nn.Module, inputs: Tensor) -> Iterator[Fault]:
     """Inputs and first layers that do not fit the weights."""
     layers = {name: m for name, m in model.named_modules() if isinstance(m, _BatchNorm)}
     name, first = next(iter(layers.items()), ("", None))
     if first is not None and first.running_mean is not None and first.running_mean.any():
-        assert first.running_var is not None, "BatchNorm tracks both statistics, or none"
         _, variance = input_statistics(model, inputs)[name]
-        spread = (variance.sum() / first.running_var.sum()).sqrt().item()
-        if not SPREAD[0] <= spread <= SPREAD[1]:
+        spreads = [(variance.sum() / v.sum()).sqrt().item() for v in _running_variances(first)]
+        spread = spreads[0]
+        if not any(SPREAD[0] <= spread <= SPREAD[1] for spread in spreads):
             yield Fault(
                 FaultKind.UNEXPECTED_INPUTS,
                 [name],
@@ -229,6 +214,20 @@ def input_faults(model: nn.Module, inputs: Tensor) -> Iterator[Fault]:
                 "Its filters are zero there. Fill all channels when a first convolution is "
                 "adapted; for grey images, one channel by sum is exact.",
             )
+
+
+def _running_variances(layer: _BatchNorm) -> list[Tensor]:
+    """The running variance; after few batches also without the 1 with which it began.
+
+    Which of the two holds cannot be told: pretrained weights may have lost their count of batches.
+    """
+    assert layer.running_var is not None, "BatchNorm tracks both statistics, or none"
+    batches = 0 if layer.num_batches_tracked is None else int(layer.num_batches_tracked)
+    begun = (1 - (layer.momentum or 1.0)) ** batches  # the part that is still the beginning
+    variance = layer.running_var.float()
+    if batches == 0 or begun < 1e-3:
+        return [variance]
+    return [variance, ((variance - begun) / (1 - begun)).clamp(min=0)]
 
 
 def stage_faults(stages: pd.DataFrame, learns: Collection[str] | None) -> Iterator[Fault]:
