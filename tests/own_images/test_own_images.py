@@ -21,6 +21,7 @@ from tlcourse.datasets import check_images, load_dataset, load_folder, make_scen
 from tlcourse.errors import BackboneError, DatasetError, ImageError, ModelFolderError, OutputError
 from tlcourse.networks.backbones import load_backbone, resolve
 from tlcourse.networks.heads import mlp_head
+from tlcourse.own_images import source_folder
 from tlcourse.own_images.export import load_network, save_model
 from tlcourse.own_images.fitting import Fitted
 from tlcourse.own_images.load_model import load_model, prepare
@@ -181,7 +182,9 @@ def test_accuracy_is_that_of_the_split_that_is_named():
         fitted.accuracy("tets")
 
 
-def test_an_interrupted_fit_goes_on_to_the_same_model(photographs, model, tmp_path):
+def test_an_interrupted_fit_goes_on_to_the_same_model(photographs, model, tmp_path, monkeypatch):
+    for export in ("export_torch", "export_onnx"):  # they come after the model and take long
+        monkeypatch.setattr(source_folder, export, lambda folder, images: None)
     output = tmp_path / "out"
     options = {"image_size": 64, "strategy": "extraction"}
 
