@@ -30,7 +30,7 @@ def stay_in_eval(module: nn.Module) -> None:
     module.training = False
     if not stays_in_eval(module):
         own = vars(module).get("train", partial(type(module).train, module))
-        vars(module)["train"] = partial(_train_children, module, own)
+        vars(module)["train"] = partial(_train_but_itself, module, own)
     if hasattr(module, "reset_running_stats"):
         vars(module)["reset_running_stats"] = _keep_statistics
 
@@ -48,10 +48,10 @@ def follow_mode(module: nn.Module, training: bool) -> None:
 
 def stays_in_eval(module: nn.Module) -> bool:
     """Whether the module keeps its eval mode."""
-    return getattr(vars(module).get("train"), "func", None) is _train_children
+    return getattr(vars(module).get("train"), "func", None) is _train_but_itself
 
 
-def _train_children(module: nn.Module, train: Callable[[bool], Any], mode: bool = True) -> Any:
+def _train_but_itself(module: nn.Module, train: Callable[[bool], Any], mode: bool = True) -> Any:
     """What the module's own ``train`` does, but for the mode of the module itself."""
     result = train(mode)
     module.training = False

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ class Decoded:
     image: Image.Image
     pages: int
 
-    @property
+    @cached_property
     def bits(self) -> int | None:
         """Of which 16-bit grey makes use, as far as this one image tells; None for any other."""
         if not self.image.mode.startswith("I;16"):
@@ -119,13 +120,19 @@ def decode(path: Path) -> Decoded:
 def on_white(image: Image.Image) -> Image.Image:
     """An image with transparency as it looks on white paper, ``RGB``; white chalk on black."""
     rgba = image.convert("RGBA")
-    for paper in ("white", "black"):
-        seen = Image.alpha_composite(Image.new("RGBA", rgba.size, paper), rgba).convert("RGB")
-        if paper == "white":
-            on_white = seen
-        if np.ptp(np.asarray(seen), axis=(0, 1)).any():
-            return seen
-    return on_white
+    white = _on_paper(rgba, "white")
+    if _shows_something(white):
+        return white
+    black = _on_paper(rgba, "black")
+    return black if _shows_something(black) else white
+
+
+def _on_paper(rgba: Image.Image, paper: str) -> Image.Image:
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, paper), rgba).convert("RGB")
+
+
+def _shows_something(image: Image.Image) -> bool:
+    return bool(np.ptp(np.asarray(image), axis=(0, 1)).any())
 
 
 def _check_format(path: Path, image: Image.Image) -> None:

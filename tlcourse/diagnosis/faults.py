@@ -135,7 +135,7 @@ def movement_faults(
     moved: set[str],
     gradients: dict[str, Tensor | None],
     after: Mapping[str, Tensor],
-    waits: Collection[str] = (),
+    waits: Collection[str],
 ) -> Iterator[Fault]:
     """What moved and should not, or did not and should.
 

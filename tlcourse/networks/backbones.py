@@ -79,9 +79,10 @@ def load_backbone(
     (64, 3, 'random initialisation, seed 0')
     """
     library, model = resolve(name)
-    load = _loader(name)
+    load = _loader(name, library)
     backbone = load(model, pretrained, download, seed)
-    if _loader(backbone.name) is not load:  # without its library it would be another's network
+    bare = backbone.name
+    if bare != name and _loader(bare, resolve(bare)[0]) is not load:  # another's network
         backbone.name = f"{library}/{model}"
     if num_classes is not None:
         replace_head(backbone, num_classes, seed=seed)
@@ -139,5 +140,5 @@ def resolve(name: str) -> tuple[str, str]:
     )
 
 
-def _loader(name: str) -> _Loader:
-    return _INSTALLED.get(name) or _LIBRARIES[resolve(name)[0]]
+def _loader(name: str, library: str) -> _Loader:
+    return _INSTALLED.get(name) or _LIBRARIES[library]

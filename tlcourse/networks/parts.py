@@ -91,7 +91,7 @@ def runs_as(network: nn.Module, stages: Stages) -> bool:
     """Whether stages give the network's logits, for images that are not square if it takes them."""
     size = _size(network)
     composed = nn.Sequential(*stages.values())
-    bound = [m for m in composed.modules() if isinstance(m, Bound)]
+    bound = any(isinstance(m, Bound) for m in composed.modules())
     with evaluating(network), evaluating(composed), torch.no_grad():
         for height, width in ((96, 128), (size, size)):
             images = _images(network, height, width)[:1]
@@ -124,10 +124,10 @@ def _split_chain(network: nn.Module, classifier: Classifier, run: Call) -> Stage
     images = run.given
     chain = [element for call in run.inner for element in opened(call)]
     start, end = find_blocks(chain, network, classifier)
-    strides = [stride_of(images, element.output) for element in chain]
-    first, last = chain[start], chain[end - 1]
-
     before, blocks = chain[:start], chain[start:end]
+    first, last = blocks[0], blocks[-1]
+    if _depends_on_parameters(network, images, blocks):
+        raise NotAChain("its blocks are handed what depends on its parameters")
     stem: nn.Module
     if linked([Call("", network, None, images), *before, first]):
         stem = nn.Sequential(*(element.module for element in before))
@@ -135,21 +135,20 @@ def _split_chain(network: nn.Module, classifier: Classifier, run: Call) -> Stage
         stem = _part(network, chain[start:], classifier, ["forward_features"])
         _expect(stem(images), first.given)
     neck = _neck(network, chain, end, classifier, run.output)
-    if isinstance(neck, PartOf) or any(isinstance(m, PartOf) for m in neck.modules()):
+    if any(isinstance(m, PartOf) for m in neck.modules()):
         _share_out(stem, neck, last.output)
-    if any(block.constants is not None for block in blocks) and _depends_on_parameters(
-        network, images, blocks
-    ):
-        raise NotAChain("its blocks are handed what depends on its parameters")
-    stages = {"stem": stem, **group_by_stride(blocks, strides[start:end]), "neck": neck}
+    strides = [stride_of(images, block.output) for block in blocks]
+    stages = {"stem": stem, **group_by_stride(blocks, strides), "neck": neck}
     return {**stages, "head": classifier.linear}
 
 
 def _depends_on_parameters(network: nn.Module, images: Tensor, blocks: Sequence[Call]) -> bool:
     """Whether anything a block gets beside its first input is trained; bound, it would not be."""
+    paths = {block.path for block in blocks if block.constants is not None}
+    if not paths:
+        return False
     with torch.enable_grad():
         run = record(network, images[:1])
-    paths = {block.path for block in blocks if block.constants is not None}
     again = [c for call in run.inner for c in opened(call) if c.path in paths]
     return any(
         value.requires_grad
