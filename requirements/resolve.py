@@ -42,12 +42,12 @@ def main() -> None:
     """All files: the versions first, then the same with hashes, then the oldest supported."""
     before = versions()
     resolve("versions", *EVERYTHING, "-c", "requirements/pins.in", *sys.argv[1:])
-    agreed = ["-c", "requirements/versions.txt", "--generate-hashes", "--upgrade"]
-    resolve("lab", *LEARNER, *agreed)
-    resolve("test", *EVERYTHING, *agreed)
-    resolve(
-        "oldest", *EVERYTHING, "--resolution", "lowest-direct", "--generate-hashes", "--upgrade"
-    )
+    # Extras are named: without them, pip before 23.3 takes `coverage[toml]` for a package of its own
+    # that nothing pins, and refuses the file as soon as a newer coverage is out.
+    locked = ["--generate-hashes", "--no-strip-extras", "--upgrade"]
+    resolve("lab", *LEARNER, "-c", "requirements/versions.txt", *locked)
+    resolve("test", *EVERYTHING, "-c", "requirements/versions.txt", *locked)
+    resolve("oldest", *EVERYTHING, "--resolution", "lowest-direct", *locked)
     after = versions()
     print("| package | before | after |\n|---|---|---|")
     for name in sorted(before.keys() | after.keys()):
