@@ -42,8 +42,8 @@ def main() -> None:
     """All files: the versions first, then the same with hashes, then the oldest supported."""
     before = versions()
     resolve("versions", *EVERYTHING, "-c", "requirements/pins.in", *sys.argv[1:])
-    # Extras are named: without them, pip before 23.3 takes `coverage[toml]` for a package of its own
-    # that nothing pins, and refuses the file as soon as a newer coverage is out.
+    # Extras are named: without them, pip before 23.3 takes `coverage[toml]` for a package of its
+    # own that nothing pins, and refuses the file as soon as a newer coverage is out.
     locked = ["--generate-hashes", "--no-strip-extras", "--upgrade"]
     resolve("lab", *LEARNER, "-c", "requirements/versions.txt", *locked)
     resolve("test", *EVERYTHING, "-c", "requirements/versions.txt", *locked)
