@@ -31,6 +31,7 @@ def main() -> int:
             *python,
             "pytest",
             *SIDE_BY_SIDE,
+            *("-p", "no:nbval"),  # it takes two seconds to import
             "--doctest-modules",
             "--durations=10",
             "-q",

@@ -43,9 +43,7 @@ def locked(name: str) -> dict[str, str]:
     text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
     return {
         canonicalize_name(package): version
-        for package, version in re.findall(
-            r"^([\w.-]+)(?:\[.+\])?==([^ \n]+)", text, re.MULTILINE
-        )
+        for package, version in re.findall(r"^([\w.-]+)(?:\[.+\])?==([^ \n]+)", text, re.MULTILINE)
     }
 
 

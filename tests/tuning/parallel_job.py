@@ -1,6 +1,7 @@
-"""Train two networks, alone or under torchrun, and save their weights: ``parallel_job.py FILE``."""
+"""Two networks trained, alone or in two processes."""
 
-import sys
+import os
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -41,8 +42,11 @@ def trained() -> dict[str, Tensor]:
     }
 
 
-if __name__ == "__main__":
+def train_as(rank: int, port: int, path: Path) -> None:
+    """What torchrun does for each of two processes, then the job."""
+    group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1"} | {name: str(n) for name, n in group.items()}
     with joined():
         state = trained()
         if is_first():
-            torch.save(state, sys.argv[1])
+            torch.save(state, path)

@@ -1,15 +1,12 @@
 """Two gloo processes come to the weights of one."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+import socket
 
 import pytest
 import timm
 import torch
-from parallel_job import trained
+from parallel_job import train_as, trained
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -27,15 +24,15 @@ from tlcourse.tuning.data_parallel import (
     weight,
 )
 
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-SCRIPT = str(Path(__file__).with_name("parallel_job.py"))
 
-
-def test_two_processes_come_to_the_weights_of_one(tmp_path):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TLCOURSE_PROGRESS": "0"}
-    command = [sys.executable, *TORCHRUN, SCRIPT, str(tmp_path / "two.pt")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_two_processes_come_to_the_weights_of_one(tmp_path, start):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    children = [start(train_as, rank, port, tmp_path / "two.pt") for rank in range(2)]
+    for child in children:
+        child.join()
+        assert child.exitcode == 0
     one, two = trained(), torch.load(tmp_path / "two.pt", weights_only=True)
     assert one.keys() == two.keys()
     for name in one:

@@ -1,9 +1,6 @@
 """The training loop against plain torch, interruptions and wrong input."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pandas as pd
@@ -137,29 +134,29 @@ def interrupt_in(calls):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
-def test_a_killed_process_resumes_to_the_same_weights(tmp_path):
+def test_a_killed_process_resumes_to_the_same_weights(tmp_path, start):
     """SIGKILL twice while epochs run and checkpoints are written, then the rest."""
-    script = (
-        "import sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from test_training import run\n"
-        "def wait_for_the_signal(history):\n"
-        "    if len(history) >= 390: time.sleep(600)\n"
-        "run(Path(sys.argv[2]), epochs=400, on_epoch=wait_for_the_signal)"
-    )
     path = tmp_path / "run.pt"
     for wait in (0.25, 0.4):  # seconds after the first epoch of this try
         before = stamp(path)
-        process = subprocess.Popen(
-            [sys.executable, "-c", script, os.path.dirname(__file__), str(path)]
-        )
-        while process.poll() is None and stamp(path) == before:
+        process = start(run_until_the_signal, path)
+        while process.is_alive() and stamp(path) == before:
             time.sleep(0.01)
         time.sleep(wait)
         process.kill()
-        assert process.wait() == -signal.SIGKILL
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
     resumed, history = run(path, epochs=400)
     assert len(history) == 400
     assert_same_weights(resumed, run(epochs=400)[0])
+
+
+def run_until_the_signal(path):
+    def wait(history):
+        if len(history) >= 390:
+            time.sleep(600)
+
+    run(path, epochs=400, on_epoch=wait)
 
 
 def stamp(path):
