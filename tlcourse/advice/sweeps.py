@@ -95,6 +95,14 @@ def sweep(
     SweepError
         When cells failed for good (the others are done and kept), when the file belongs to another
         function and when the cluster is not there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> cells = [{"lr": 0.1}, {"lr": 1.0}]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sweep(dict, cells, Path(folder, "results.sqlite"), workers=1).done
+    2
     """
     wanted = {key: json.loads(key) for key in map(_key, cells)}  # numpy's numbers made plain
     with _locked(path), _connect(path) as database:
