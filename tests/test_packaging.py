@@ -172,6 +172,13 @@ def test_workflows_name_commits_of_what_they_use(path: Path):
         assert re.fullmatch("[0-9a-f]{40}", commit), action
 
 
+def test_hooks_run_what_make_installed_though_it_is_not_active():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    (repository,) = hooks["repos"]
+    entries = [hook["entry"] for hook in repository["hooks"]]
+    assert entries and all(entry.startswith(".venv/bin/") for entry in entries)
+
+
 def test_ci_is_the_readers_test_command():
     commands = [
         line
