@@ -204,12 +204,32 @@ def test_without_shift_the_distance_is_nothing():
     assert row["std_ratio"] == pytest.approx(1, abs=1e-2)  # n − 1 in torch's running variance
 
 
+@pytest.mark.parametrize("policy", MOVES)
+def test_a_policy_of_layers_without_gamma_is_read_as_it_was_set(policy):
+    model = nn.Sequential(nn.BatchNorm1d(4, affine=False), nn.Linear(4, 3))
+    assert policies(model) == {"0": "train"}
+    set_policy(model, policy)
+    assert policies(model) == policies(copy.deepcopy(model)) == {"0": policy}
+    assert moved(model, model[0], (4,), 3) == (False, MOVES[policy][1])
+    follow_mode(model[0], True)  # by other hands
+    assert policies(model)["0"] == (policy if MOVES[policy][1] else "train")
+
+
+def test_submodules_of_any_model_get_policies_and_shared_layers_are_found_in_both():
+    model = nn.Sequential(nn.Sequential(nn.BatchNorm1d(3)), nn.Linear(3, 3))
+    model.append(nn.Sequential(model[0][0], nn.BatchNorm1d(3)))
+    set_policy(torch.compile(model), "frozen", only="2.0")
+    assert policies(model) == {"0.0": "frozen", "2.1": "train"}
+    set_policy(nn.DataParallel(model), "affine_frozen", except_="0")
+    assert policies(model) == {"0.0": "affine_frozen", "2.1": "affine_frozen"}
+
+
 @pytest.mark.unchecked
 def test_mistakes_are_named():
     model, _ = LAYERS["2d"]()
     with pytest.raises(ValueError, match="no policy 'froze'; policies are train, affine_frozen"):
         set_policy(model, "froze")
-    with pytest.raises(ValueError, match="need a Backbone"):
+    with pytest.raises(ValueError, match="no submodule 'stage1'; Sequential has 0, 1, 2"):
         set_policy(model, "frozen", up_to="stage1")
     with pytest.raises(ValueError, match="no BatchNorm, only LayerNorm: .* keep no statistics"):
         set_policy(nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3)), "frozen")

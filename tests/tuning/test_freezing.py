@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -152,6 +153,47 @@ def test_held_elements_do_not_move_and_all_others_do(optimizer_name):
         assert same[mask].all(), name
         assert (~same[~mask]).float().mean() > 0.99, name
     assert after.keys() == dict(NETWORKS["resnet20"].named_parameters()).keys()
+
+
+def test_elements_are_held_by_both_of_two_masks():
+    model = nn.Sequential(nn.Linear(2, 3))
+    first, second = torch.tensor([True, False, False]), torch.tensor([False, False, True])
+    freeze_elements(model, {"0.bias": first})
+    freeze_elements(model, {"0.bias": second})
+    (name,) = [n for n in magnitude(model) if "bias" in n]
+    freeze_elements(model, {name: first})  # by the name that it goes on under
+    before = model[0].bias.detach().clone()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(torch.ones(4, 2)).square().sum().backward()
+        optimizer.step()
+    assert (model[0].bias == before).tolist() == [True, False, True]
+    unfreeze(model)
+    assert type(model[0]) is nn.Linear and (model[0].bias == before).tolist() == [True, False, True]
+
+
+def test_any_model_is_frozen_by_the_names_of_its_submodules():
+    """torchvision's ViT has parameters at two levels that belong to no layer."""
+    model = torchvision.models.VisionTransformer(32, 16, 3, 2, 12, 24, num_classes=3)
+    layers = "encoder.layers.encoder_layer_"
+    assert select(model, up_to=f"{layers}0") == [
+        "class_token", "conv_proj", "encoder.pos_embedding", "encoder.dropout", f"{layers}0",
+    ]  # fmt: skip
+    freeze(torch.compile(model), up_to=f"{layers}0")
+    learning = {n for n, p in model.named_parameters() if p.requires_grad}
+    rest = (f"{layers}1", f"{layers}2", "encoder.ln", "heads")
+    assert learning == {n for n, _ in model.named_parameters() if n.startswith(rest)}
+    assert not model.train().encoder.layers[0].mlp[2].training and model.encoder.layers[1].training
+    unfreeze(nn.DataParallel(model), only="class_token")
+    assert learning ^ {n for n, p in model.named_parameters() if p.requires_grad} == {"class_token"}
+    freeze(model, only="encoder.layers", parameters="*.self_attention.*")
+    unfreeze(model)
+    assert all(p.requires_grad for p in model.parameters())
+    with pytest.raises(ValueError, match="has no head to leave out; .* except_='heads'"):
+        freeze(model)
+    with pytest.raises(ValueError, match=r"no submodule 'encoder.layer'.*did you mean encoder"):
+        freeze(model, only="encoder.layer")
 
 
 def test_frozen_modules_stay_in_eval_mode_in_every_way_of_setting_the_mode():

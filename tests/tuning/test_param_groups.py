@@ -1,9 +1,13 @@
 """Parameter groups against timm's layer decay, and each trainable parameter exactly once."""
 
+from collections import OrderedDict
+
 import pytest
 import timm
 import torch
+import torchvision
 from timm.optim import param_groups_layer_decay
+from torch import nn
 
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.tuning.freezing import freeze
@@ -111,6 +115,50 @@ def test_class_tokens_and_positions_do_not_decay():
     assert id(backbone.stem.class_token) in without
     assert id(backbone.stem.pos_embedding) in without
     assert id(backbone.stem.conv_proj.weight) not in without
+
+
+def test_what_two_stages_share_learns_once_at_their_one_rate():
+    first = nn.Linear(3, 3)
+    tied = nn.Sequential(OrderedDict(stem=first, tail=nn.Linear(3, 3), head=nn.Linear(3, 2)))
+    tied.tail.weight = first.weight
+    groups = param_groups(tied, lr=0.1, weight_decay=0.2)
+    held = [id(p) for group in groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in tied.parameters())
+    groups = param_groups(
+        tied, lr=0.1, weight_decay=0, factors={"stem": 0.1, "tail": 0.1, "head": 1}
+    )
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert rates[id(first.weight)] == pytest.approx(0.01)
+    with pytest.raises(ValueError, match=r"tail.weight belongs to stem and to tail.*0.1 and 0.5"):
+        param_groups(tied, lr=0.1, weight_decay=0, factors={"stem": 0.1, "tail": 0.5, "head": 1})
+
+
+def test_groups_of_any_model_by_its_submodules():
+    model = torchvision.models.VisionTransformer(32, 16, 2, 2, 12, 24, num_classes=3)
+    groups = describe_groups(param_groups(torch.compile(model), lr=1.0, weight_decay=0.1))
+    assert groups.loc["class_token, no decay", "parameters"] == 12
+    assert groups["parameters"].sum() == count_trainable(model)
+    factors = {"encoder.layers": 0.5, "heads.head": 1.0}
+    freeze(model, only=["class_token", "conv_proj", "encoder.pos_embedding", "encoder.ln"])
+    groups = param_groups(model, lr=1.0, weight_decay=0.1, factors=factors)
+    rates = {id(p): (g["lr"], g["weight_decay"]) for g in groups for p in g["params"]}
+    attention = model.encoder.layers[1].self_attention
+    assert rates[id(attention.in_proj_weight)] == (0.5, 0.1)
+    assert rates[id(attention.in_proj_bias)] == (0.5, 0.0)
+    assert rates[id(model.heads.head.weight)] == (1.0, 0.1)
+
+
+def test_lazy_layers_are_asked_for_their_shape_first():
+    model = nn.Sequential(nn.LazyLinear(3))
+    with pytest.raises(ValueError, match="0.weight has no shape yet"):
+        param_groups(model, lr=0.1, weight_decay=0.1)
+    model(torch.zeros(1, 4))
+    assert [g["weight_decay"] for g in param_groups(model, lr=0.1, weight_decay=0.1)] == [0.1, 0]
+
+
+def test_the_usual_decay_by_layer_is_three_quarters():
+    backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    assert layer_decay(backbone)["stage3.1"] == pytest.approx(0.75**2)
 
 
 def test_mistakes_are_named(backbone):

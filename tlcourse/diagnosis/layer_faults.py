@@ -46,7 +46,7 @@ def _drifting(model: nn.Module, moved: set[str]) -> list[str]:
         and f"{name}.running_mean" in moved
         and not any(p.requires_grad for p in layer.parameters())
         and layer.affine
-        and not getattr(layer, "adapts_by_policy", False)
+        and getattr(layer, "policy", None) != "affine_frozen"
     ]
 
 

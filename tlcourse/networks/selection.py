@@ -7,7 +7,9 @@ from torch import nn
 
 from tlcourse.errors import BackboneError
 from tlcourse.networks.backbones import Backbone
+from tlcourse.networks.submodules import largest, units
 from tlcourse.suggestions import did_you_mean
+from tlcourse.wrappers import unwrapped
 
 Names = str | Sequence[str]
 
@@ -18,6 +20,14 @@ class Part(TypedDict, total=False):
     up_to: str | None
     only: Names | None
     except_: Names | None
+
+
+def part_names(model: nn.Module) -> list[str]:
+    """The stages of a backbone; of any other module its children, and parameters of its own."""
+    if isinstance(model, Backbone):
+        return list(model.stage_names)
+    own = [name for name, _ in model.named_parameters(recurse=False)]
+    return own + [name for name, _ in model.named_children()]
 
 
 def block_names(backbone: Backbone) -> list[str]:
@@ -33,12 +43,14 @@ def block_names(backbone: Backbone) -> list[str]:
     return names
 
 
-def select(backbone: Backbone, **part: Unpack[Part]) -> list[str]:
+def select(model: nn.Module, **part: Unpack[Part]) -> list[str]:
     """Names of the chosen stages and blocks, in order; a stage chosen whole is named as one.
 
     Parameters
     ----------
-    backbone : Backbone
+    model : Module
+        A backbone has stages and blocks; any other module has submodules and parameters, by their
+        full names and in the order in which it holds them.
     **part
         ``up_to`` chooses from the first to that one, it included, ``only`` those named, ``except_``
         all but those; each takes stages and blocks. Without any, everything is chosen.
@@ -61,9 +73,10 @@ def select(backbone: Backbone, **part: Unpack[Part]) -> list[str]:
     given = {way: names for way, names in part.items() if names is not None}
     if len(given) > 1:
         raise ValueError("choose by one of up_to, only and except_, not by several at once")
-    blocks = block_names(backbone)
+    model = unwrapped(model)
+    blocks = block_names(model) if isinstance(model, Backbone) else units(model)
     listed = _listed(part.get("up_to"), part.get("only"), part.get("except_"))
-    named = {block for name in listed for block in _within(backbone, blocks, name)}
+    named = {block for name in listed for block in _within(model, blocks, name)}
     if "up_to" in given:
         last = max(blocks.index(block) for block in named)
         chosen = set(blocks[: last + 1])
@@ -71,9 +84,11 @@ def select(backbone: Backbone, **part: Unpack[Part]) -> list[str]:
         chosen = named
     else:
         chosen = set(blocks) - named
+    if not isinstance(model, Backbone):
+        return largest(model, chosen)
     selected: list[str] = []
-    for stage in backbone.stage_names:
-        of_stage = _within(backbone, blocks, stage)
+    for stage in model.stage_names:
+        of_stage = _within(model, blocks, stage)
         whole = chosen.issuperset(of_stage)
         selected += [stage] if whole else [block for block in of_stage if block in chosen]
     return selected
@@ -90,16 +105,21 @@ def check_choices(given: Iterable[str], choices: type) -> None:
             )
 
 
-def _within(backbone: Backbone, blocks: Sequence[str], name: str) -> list[str]:
+def _within(model: nn.Module, blocks: Sequence[str], name: str) -> list[str]:
     """Those of the blocks that belong to a stage, or the one block of that name."""
     found = [block for block in blocks if block == name or block.startswith(f"{name}.")]
-    if not found:
-        known = (*backbone.stage_names, *blocks)
-        raise BackboneError(
-            f"no block {name!r}; stages of {backbone.name} are {', '.join(backbone.stage_names)}, "
-            f"block_names() lists their blocks{did_you_mean(name, known)}"
-        )
-    return found
+    if found:
+        return found
+    parts = ", ".join(part_names(model))
+    if isinstance(model, Backbone):
+        known = [*model.stage_names, *blocks]
+        listed = f"no block {name!r}; stages of {model.name} are {parts}, "
+        listed += "block_names() lists their blocks"
+    else:
+        known = [*blocks, *(inner for inner, _ in model.named_modules())]
+        listed = f"no submodule {name!r}; {type(model).__name__} has {parts}, "
+        listed += "named_modules() lists all"
+    raise BackboneError(listed + did_you_mean(name, known))
 
 
 def _blocks(module: nn.Module, name: str) -> list[str]:

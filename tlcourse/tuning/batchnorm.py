@@ -29,9 +29,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlcourse.modes import evaluating, follow_mode, stay_in_eval, stays_in_eval
-from tlcourse.networks.backbones import Backbone
 from tlcourse.networks.selection import Part, select
+from tlcourse.networks.submodules import contents
 from tlcourse.runtime import device
+from tlcourse.wrappers import unwrapped
 
 Policy = Literal["train", "affine_frozen", "statistics_only", "frozen"]
 
@@ -48,8 +49,8 @@ def set_policy(model: nn.Module, policy: Policy, **part: Unpack[Part]) -> None:
     policy : str
         train, affine_frozen, statistics_only or frozen: see the table above.
     **part
-        ``up_to``, ``only`` or ``except_`` choose among the stages and blocks of a backbone (see
-        ``select``); without any, all layers of the model get the policy.
+        ``up_to``, ``only`` or ``except_`` choose among the stages and blocks of a backbone, or the
+        submodules of any model (see ``select``); without any, all layers get the policy.
 
     Raises
     ------
@@ -66,17 +67,14 @@ def set_policy(model: nn.Module, policy: Policy, **part: Unpack[Part]) -> None:
     """
     if policy not in get_args(Policy):
         raise ValueError(f"no policy {policy!r}; policies are {', '.join(get_args(Policy))}")
-    layers = batchnorm_layers(model)
+    model = unwrapped(model)
+    layers = set(batchnorm_layers(model).values())
     if any(choice is not None for choice in part.values()):
-        if not isinstance(model, Backbone):
-            raise ValueError("up_to, only and except_ need a Backbone, which has named stages")
         chosen = select(model, **part)
-        layers = {
-            k: v for k, v in layers.items() if any(f"{k}.".startswith(f"{c}.") for c in chosen)
-        }
+        layers &= {layer for name in chosen for layer in contents(model, name)[0]}
         if not layers:
             raise ValueError(f"there is no BatchNorm in {', '.join(chosen)}")
-    for layer in layers.values():
+    for layer in layers:
         for parameter in layer.parameters(recurse=False):
             parameter.requires_grad = policy in ("train", "statistics_only")
             parameter.grad = None
@@ -84,7 +82,7 @@ def set_policy(model: nn.Module, policy: Policy, **part: Unpack[Part]) -> None:
             stay_in_eval(layer)
         else:
             follow_mode(layer, model.training)
-        vars(layer)["adapts_by_policy"] = policy == "affine_frozen"  # it is meant to move
+        vars(layer)["policy"] = policy  # what is meant, where γ and β do not tell
 
 
 def policies(model: nn.Module) -> dict[str, Policy]:
@@ -95,16 +93,22 @@ def policies(model: nn.Module) -> dict[str, Policy]:
     >>> policies(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))
     {'1': 'train'}
     """
-    table: dict[tuple[bool, bool], Policy] = {
+    return {name: _policy(layer) for name, layer in batchnorm_layers(model).items()}
+
+
+def _policy(layer: _BatchNorm) -> Policy:
+    learns, stays = any(p.requires_grad for p in layer.parameters()), stays_in_eval(layer)
+    possible: dict[tuple[bool, bool], Policy] = {
         (True, False): "train",
         (False, False): "affine_frozen",
         (True, True): "statistics_only",
         (False, True): "frozen",
     }
-    return {
-        name: table[any(p.requires_grad for p in layer.parameters()), stays_in_eval(layer)]
-        for name, layer in batchnorm_layers(model).items()
-    }
+    if layer.affine:
+        return possible[learns, stays]
+    meant: Policy | None = getattr(layer, "policy", None)  # there is no γ that would tell
+    fits = meant in (possible[True, stays], possible[False, stays])
+    return meant if meant is not None and fits else possible[not stays, stays]
 
 
 def has_batchnorm(model: nn.Module) -> bool:
@@ -114,6 +118,7 @@ def has_batchnorm(model: nn.Module) -> bool:
 
 def batchnorm_layers(model: nn.Module) -> dict[str, _BatchNorm]:
     """All BatchNorm layers by name; raises ValueError that explains when there is none."""
+    model = unwrapped(model)
     layers = {name: m for name, m in model.named_modules() if isinstance(m, _BatchNorm)}
     if not layers:
         others = sorted({type(m).__name__ for m in model.modules() if "Norm" in type(m).__name__})

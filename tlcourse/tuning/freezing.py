@@ -4,7 +4,7 @@ What is frozen gets no gradient, so it costs no backward pass. A frozen *module*
 mode: the statistics of its BatchNorm stand still and its dropout does nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Unpack
 
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from tlcourse.modes import follow_mode, stay_in_eval
-from tlcourse.networks.backbones import Backbone
-from tlcourse.networks.selection import Part, check_choices, select
+from tlcourse.networks.selection import Part, check_choices, part_names, select
+from tlcourse.networks.submodules import contents
 from tlcourse.suggestions import did_you_mean
+from tlcourse.wrappers import unwrapped
 
 LayerTypes = type[nn.Module] | tuple[type[nn.Module], ...]
 
@@ -27,12 +28,13 @@ class Choice(Part, total=False):
     parameters: str | None
 
 
-def freeze(backbone: Backbone, **part: Unpack[Choice]) -> None:
+def freeze(model: nn.Module, **part: Unpack[Choice]) -> None:
     """Freeze a part of a network, in addition to what is frozen already.
 
     Parameters
     ----------
-    backbone : Backbone
+    model : Module
+        A backbone; or any other module, whose parts are its submodules.
     **part
         ``up_to``, ``only`` and ``except_`` name stages or blocks (see ``select``); ``layers``
         narrows that to layers of a type, ``parameters`` to parameters whose name matches a pattern
@@ -51,11 +53,17 @@ def freeze(backbone: Backbone, **part: Unpack[Choice]) -> None:
     >>> sorted({name.split(".")[0] for name, p in backbone.named_parameters() if p.requires_grad})
     ['head', 'stage3']
     """
+    model = unwrapped(model)
     if all(choice is None for choice in part.values()):
+        if "head" not in part_names(model):
+            raise ValueError(
+                f"{type(model).__name__} has no head to leave out; say what should go on learning, "
+                f"except_={part_names(model)[-1]!r}, or what to freeze, by only or up_to"
+            )
         part = {"except_": "head"}
-    modules, chosen = _resolve(backbone, **part)
+    modules, chosen = _resolve(model, **part)
     frozen = {id(parameter) for parameter in chosen}
-    if all(id(p) in frozen for p in backbone.parameters() if p.requires_grad):
+    if all(id(p) in frozen for p in model.parameters() if p.requires_grad):
         raise ValueError(
             "this would freeze everything and leave nothing to train; "
             "freeze(backbone) leaves the head, except_= names what should go on learning"
@@ -68,14 +76,14 @@ def freeze(backbone: Backbone, **part: Unpack[Choice]) -> None:
         parameter.grad = None
 
 
-def unfreeze(backbone: Backbone, **part: Unpack[Choice]) -> None:
+def unfreeze(model: nn.Module, **part: Unpack[Choice]) -> None:
     """Let a part of a network train again, chosen as by ``freeze``; without any choice all of it.
 
     An optimiser that was made before does not know these parameters: see ``extend``.
 
     Parameters
     ----------
-    backbone : Backbone
+    model : Module
     **part
         As in ``freeze``.
 
@@ -88,16 +96,17 @@ def unfreeze(backbone: Backbone, **part: Unpack[Choice]) -> None:
     >>> sorted({name.split(".")[0] for name, p in backbone.named_parameters() if p.requires_grad})
     ['head', 'stage3']
     """
-    modules, chosen = _resolve(backbone, **part)
+    model = unwrapped(model)
+    modules, chosen = _resolve(model, **part)
     for module in modules:
-        follow_mode(module, backbone.training)
+        follow_mode(module, model.training)
     for parameter in chosen:
         parameter.requires_grad = True
     for module in modules:
         _let_go(module)
 
 
-def freeze_elements(backbone: Backbone, masks: Mapping[str, Tensor]) -> None:
+def freeze_elements(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """Hold single elements of parameters: those where the mask of that parameter's name is True.
 
     The parameter gets a parametrization, so that neither momentum nor weight decay moves a held
@@ -106,7 +115,7 @@ def freeze_elements(backbone: Backbone, masks: Mapping[str, Tensor]) -> None:
 
     Parameters
     ----------
-    backbone : Backbone
+    model : Module
     masks : mapping
         Masks (bool) of their parameter's shape, by its name; see ``most_important``.
 
@@ -123,25 +132,47 @@ def freeze_elements(backbone: Backbone, masks: Mapping[str, Tensor]) -> None:
     >>> "head.parametrizations.bias.original" in dict(backbone.named_parameters())
     True
     """
-    named = dict(backbone.named_parameters())
+    model = unwrapped(model)
+    targets = _targets(model)
     for name, mask in masks.items():
-        if name not in named:
-            raise ValueError(f"no parameter {name!r}{did_you_mean(name, named)}")
-        if mask.dtype != torch.bool or mask.shape != named[name].shape:
+        if name not in targets:
+            raise ValueError(f"no parameter {name!r}{did_you_mean(name, targets)}")
+        path, attribute = targets[name]
+        shape = getattr(model.get_submodule(path), attribute).shape
+        if mask.dtype != torch.bool or mask.shape != shape:
             raise ValueError(
                 f"the mask of {name} is {mask.dtype} of shape {tuple(mask.shape)}; "
-                f"expected torch.bool of shape {tuple(named[name].shape)}"
+                f"expected torch.bool of shape {tuple(shape)}"
             )
     for name, mask in masks.items():
+        path, attribute = targets[name]
+        module = model.get_submodule(path)
+        held = _Held(mask, getattr(module, attribute).detach().clone())
+        parametrize.register_parametrization(module, attribute, held)
+
+
+def _targets(model: nn.Module) -> dict[str, tuple[str, str]]:
+    """Module and attribute by a parameter's name; that of one held before by both its names."""
+    targets = {}
+    for name, _ in model.named_parameters():
         path, _, attribute = name.rpartition(".")
-        held = _Held(mask, named[name].detach().clone())
-        parametrize.register_parametrization(backbone.get_submodule(path), attribute, held)
+        owner = model.get_submodule(path)
+        if isinstance(owner, parametrize.ParametrizationList) and _is_ours(owner):
+            path, _, attribute = path.rpartition(".")
+            path = path.removesuffix("parametrizations").removesuffix(".")
+            targets[f"{path}.{attribute}".removeprefix(".")] = path, attribute
+        targets[name] = path, attribute
+    return targets
+
+
+def _is_ours(added: Iterable[nn.Module]) -> bool:
+    return all(isinstance(one, _Held) for one in added)
 
 
 def _let_go(module: nn.Module) -> None:
     """Take away what ``freeze_elements`` added; a user's own parametrizations stay."""
     for name, added in list(getattr(module, "parametrizations", {}).items()):
-        if all(isinstance(one, _Held) for one in added):
+        if _is_ours(added):
             parametrize.remove_parametrizations(module, name)
             continue
         for one in added:
@@ -165,7 +196,7 @@ class _Held(nn.Module):
 
 
 def _resolve(
-    backbone: Backbone,
+    model: nn.Module,
     *,
     layers: LayerTypes | None = None,
     parameters: str | None = None,
@@ -175,10 +206,10 @@ def _resolve(
     check_choices(part, Choice)
     if layers is not None and parameters is not None:
         raise ValueError("choose by layers or by parameters, not by both at once")
-    chosen = select(backbone, **part)
-    parts = {name: backbone.get_submodule(name) for name in chosen}
+    chosen = select(model, **part)
+    parts = [contents(model, name) for name in chosen]
+    named = {name: p for _, inside in parts for name, p in inside.items()}
     if parameters is not None:
-        named = {f"{s}.{n}": p for s, part in parts.items() for n, p in part.named_parameters()}
         matching = [p for name, p in named.items() if fnmatchcase(name, parameters)]
         if not matching:
             raise ValueError(
@@ -186,7 +217,7 @@ def _resolve(
                 f"{did_you_mean(parameters, named)}; a pattern covers the whole name, as '*.bias'"
             )
         return [], matching
-    modules = [m for part in parts.values() for m in part.modules()]
+    modules = [m for inside, _ in parts for m in inside]
     if layers is not None:
         found = sorted({type(m).__name__ for m in modules if not list(m.children())})
         modules = [m for m in modules if isinstance(m, layers)]
@@ -197,4 +228,5 @@ def _resolve(
                 f"its layers are {', '.join(found)}"
             )
         modules = [inner for m in modules for inner in m.modules()]
-    return modules, [p for m in modules for p in m.parameters(recurse=False)]
+        return modules, [p for m in modules for p in m.parameters(recurse=False)]
+    return modules, list(named.values())

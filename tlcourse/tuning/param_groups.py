@@ -1,21 +1,24 @@
 """Parameter groups: which rate and which weight decay each part of a network gets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from tlcourse.networks.backbones import Backbone
-from tlcourse.networks.selection import block_names, select
+from tlcourse.networks.selection import block_names, part_names, select
+from tlcourse.networks.submodules import contents
 from tlcourse.suggestions import did_you_mean
+from tlcourse.wrappers import unwrapped
 
 Groups = list[dict[str, Any]]
 
 
 def param_groups(
-    backbone: Backbone,
+    model: nn.Module,
     *,
     lr: float,
     weight_decay: float,
@@ -28,7 +31,8 @@ def param_groups(
 
     Parameters
     ----------
-    backbone : Backbone
+    model : Module
+        A backbone; or any other module, whose parts are its submodules.
     lr, weight_decay : float
     factors : mapping, optional
         From stages or blocks to the factor of ``lr`` they learn at; by default ``lr`` for all.
@@ -42,8 +46,8 @@ def param_groups(
     Raises
     ------
     ValueError
-        For rates that are not positive, names that are unknown, frozen or named twice, and
-        trainable parts without a factor.
+        For rates that are not positive, names that are unknown, frozen or named twice, trainable
+        parts without a factor, and lazy layers that have no shape yet.
 
     Examples
     --------
@@ -55,19 +59,37 @@ def param_groups(
     """
     if lr <= 0 or weight_decay < 0:
         raise ValueError(f"lr {lr} must be positive and weight_decay {weight_decay} not negative")
+    model = unwrapped(model)
     if factors is None:
-        factors = dict.fromkeys(trainable_stages(backbone), 1.0)
-    _check_factors(backbone, factors)
-    return [
-        group
-        for part, factor in factors.items()
-        for group in part_groups(backbone, part, lr=lr * factor, weight_decay=weight_decay)
-    ]
+        factors = dict.fromkeys(trainable_stages(model), 1.0)
+    _check_factors(model, factors)
+    groups: Groups = []
+    for part, factor in factors.items():
+        held = [p for group in groups for p in group["params"]]
+        groups += part_groups(model, part, lr=lr * factor, weight_decay=weight_decay, held=held)
+    return groups
 
 
-def part_groups(backbone: Backbone, part: str, *, lr: float, weight_decay: float) -> Groups:
-    """The trainable parameters of a stage or block: those that decay, and those that do not."""
-    named = _trainable(backbone.get_submodule(part), part)
+def part_groups(
+    model: nn.Module,
+    part: str,
+    *,
+    lr: float,
+    weight_decay: float,
+    held: Iterable[nn.Parameter] = (),
+) -> Groups:
+    """The trainable parameters of a stage or block: those that decay, and those that do not.
+
+    ``held`` are in a group already: those that another stage shares.
+    """
+    shared = set(map(id, held))
+    named = [(name, p) for name, p in _trainable(model, part) if id(p) not in shared]
+    for name, parameter in named:
+        if is_lazy(parameter):
+            raise ValueError(
+                f"{name} has no shape yet, so it is not known whether it decays; let the model "
+                "run once, on one input, before its groups are made"
+            )
     decaying = [p for name, p in named if _decays(name, p)]
     others = [p for name, p in named if not _decays(name, p)]
     groups = [
@@ -146,7 +168,7 @@ def layer_decay(backbone: Backbone, decay: float = 0.75) -> dict[str, float]:
     blocks = [block for block in block_names(backbone) if block != "neck"]
     depth = {block: len(blocks) - 1 - k for k, block in enumerate(blocks)}
     depth["neck"] = 1
-    trainable = [b for b in block_names(backbone) if _trainable(backbone.get_submodule(b))]
+    trainable = [b for b in block_names(backbone) if _trainable(backbone, b)]
     return {block: decay ** depth[block] for block in trainable}
 
 
@@ -172,9 +194,9 @@ def describe_groups(groups: Groups | Optimizer) -> pd.DataFrame:
     ).set_axis([group.get("name", f"group {k}") for k, group in enumerate(groups)])
 
 
-def trainable_stages(backbone: Backbone) -> list[str]:
+def trainable_stages(model: nn.Module) -> list[str]:
     """Stages with at least one parameter that gets a gradient; raises ValueError if none has."""
-    stages = [s for s in backbone.stage_names if _trainable(backbone.get_submodule(s))]
+    stages = [s for s in part_names(model) if _trainable(model, s)]
     if not stages:
         raise ValueError("no parameter is trainable; unfreeze a stage first")
     return stages
@@ -188,11 +210,11 @@ def count_trainable(model: nn.Module) -> int:
     >>> count_trainable(nn.Linear(2, 3))
     9
     """
-    return sum(parameter.numel() for _, parameter in _trainable(model))
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def _trainable(module: nn.Module, name: str = "") -> list[tuple[str, nn.Parameter]]:
-    return [(n, p) for n, p in module.named_parameters(prefix=name) if p.requires_grad]
+def _trainable(model: nn.Module, part: str) -> list[tuple[str, nn.Parameter]]:
+    return [(n, p) for n, p in contents(model, part)[1].items() if p.requires_grad]
 
 
 def _decays(name: str, parameter: nn.Parameter) -> bool:
@@ -200,26 +222,33 @@ def _decays(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim > 1 and (name.endswith("weight") or ".parametrizations.weight." in name)
 
 
-def _check_factors(backbone: Backbone, factors: Mapping[str, float]) -> None:
+def _check_factors(model: nn.Module, factors: Mapping[str, float]) -> None:
     covered: dict[int, str] = {}
     for part, factor in factors.items():
-        select(backbone, only=part)  # an unknown name is an error that lists the known ones
+        select(model, only=part)  # an unknown name is an error that lists the known ones
         if factor <= 0:
             raise ValueError(
                 f"the factor of {part} is {factor}; it must be positive: "
                 "a part that should not learn is frozen (freeze), it has no rate"
             )
-        parameters = _trainable(backbone.get_submodule(part))
+        parameters = _trainable(model, part)
         if not parameters:
             raise ValueError(
                 f"{part} has no trainable parameter, so it has no rate; leave it out of factors, "
-                f"or unfreeze it first; trainable are {', '.join(trainable_stages(backbone))}"
+                f"or unfreeze it first; trainable are {', '.join(trainable_stages(model))}"
             )
-        for _, parameter in parameters:
-            if id(parameter) in covered:
-                raise ValueError(f"{part} is part of {covered[id(parameter)]}, which has a factor")
-            covered[id(parameter)] = part
-    missing = [name for name, p in _trainable(backbone) if id(p) not in covered]
+        for name, parameter in parameters:
+            other = covered.setdefault(id(parameter), part)
+            if f"{part}.".startswith(f"{other}.") and part != other:
+                raise ValueError(f"{part} is part of {other}, which has a factor")
+            if f"{other}.".startswith(f"{part}.") and part != other:
+                raise ValueError(f"{other} is part of {part}, which has a factor")
+            if factors[other] != factor:
+                raise ValueError(
+                    f"{name} belongs to {other} and to {part}: it is one tensor and learns at one "
+                    f"rate, but their factors are {factors[other]} and {factor}"
+                )
+    missing = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in covered]
     if missing:
         raise ValueError(
             f"{missing[0]} and {len(missing) - 1} more parameters are trainable but have no "

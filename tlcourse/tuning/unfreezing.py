@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
     ChainedScheduler,
@@ -113,9 +114,21 @@ class GradualUnfreezing:
         for stage, due in self.plan.items():
             if due <= epoch and stage not in self.thawed:
                 self._thaw(stage)
-                lr = self.lr * self.factors.get(stage, 1.0)
-                groups = part_groups(self.backbone, stage, lr=lr, weight_decay=self.weight_decay)
+                groups = part_groups(
+                    self.backbone,
+                    stage,
+                    lr=self.lr * self.factors.get(stage, 1.0),
+                    weight_decay=self.weight_decay,
+                    held=self._shared(stage, optimizer),
+                )
                 extend(optimizer, groups, scheduler)
+
+    def _shared(self, stage: str, optimizer: Optimizer) -> list[nn.Parameter]:
+        """What the optimiser has of a stage because it belongs to another one, too."""
+        others = (s for s in self.backbone.stage_names if s != stage)
+        of_others = {id(p) for s in others for p in self.backbone.get_submodule(s).parameters()}
+        held = [p for group in optimizer.param_groups for p in group["params"]]
+        return [p for p in held if id(p) in of_others]
 
     def _thaw(self, stage: str) -> None:
         unfreeze(self.backbone, only=stage)
