@@ -1,12 +1,15 @@
 """Maps against torchcam's, and against what a class activation map is by definition."""
 
+import copy
+
 import pytest
 import torch
+from torch import nn
 from torchcam.methods import CAM, GradCAM
 
 from tlcourse.architectures import create
 from tlcourse.datasets import load_dataset
-from tlcourse.diagnosis.cam import cam, grad_cam
+from tlcourse.diagnosis.cam import _on_grid, cam, grad_cam
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.tuning.freezing import freeze
 
@@ -73,6 +76,31 @@ def test_frozen_networks_and_transformers_have_maps_too():
     transformer = create("vit_tiny_patch4_32", num_classes=5)
     maps = grad_cam(transformer, torch.rand(2, 3, 32, 32), CLASSES, stage="stage4")
     assert maps.shape == (2, 8, 8)
+
+
+def test_a_submodule_of_any_model_wrapped_or_not(network, images):
+    theirs = torchcams(GradCAM, network, images, target_layer="stage2.1.conv1")
+    ours = grad_cam(nn.DataParallel(network), images, CLASSES, stage="stage2.1.conv1")
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+    compiled = torch.compile(network, backend="eager")
+    assert torch.equal(cam(compiled, images, CLASSES), cam(network, images, CLASSES))
+
+
+def test_the_mean_of_a_cam_is_the_logit_without_a_bias_too(network, images):
+    bare = copy.deepcopy(network)
+    bare.head = nn.Linear(64, 5, bias=False)
+    with torch.no_grad():
+        scores = bare(images).gather(1, CLASSES[:, None])[:, 0]
+    torch.testing.assert_close(cam(bare, images, CLASSES).mean(dim=(1, 2)), scores)
+
+
+@pytest.mark.parametrize("before", [0, 1, 5])
+def test_tokens_and_channels_at_the_end_come_to_the_same_map(before):
+    maps = torch.rand(2, 7, 6, 4)  # of images of 48 × 32
+    tokens = torch.cat([torch.full((2, before, 7), 9.0), maps.flatten(2).transpose(1, 2)], dim=1)
+    assert torch.equal(_on_grid(tokens, 32 / 48), maps)
+    assert torch.equal(_on_grid(maps.permute(0, 2, 3, 1), 32 / 48), maps)
+    assert torch.equal(_on_grid(maps, 32 / 48), maps)
 
 
 def test_nothing_is_left_behind(network, images):

@@ -2,9 +2,12 @@
 
 import copy
 import io
+from contextlib import nullcontext
 
+import pandas as pd
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from tlcourse.diagnosis.monitor import Monitor, drift, monitor_figure
@@ -70,6 +73,58 @@ def test_it_changes_no_number_and_leaves_nothing_behind(backbone):
     assert monitor.table().loc[(0, "stem"), ["gradient_norm", "update_ratio"]].isna().all()
     assert not any(m._forward_hooks for m in network.modules())
     assert not optimizer._optimizer_step_pre_hooks and not optimizer._optimizer_step_post_hooks
+
+
+def test_there_is_a_table_before_the_first_step(backbone):
+    monitor = Monitor(backbone, torch.optim.SGD(backbone.parameters(), lr=0.1))
+    table = monitor.table()
+    assert table.empty and table.index.names == ["step", "stage"]
+    assert "update_ratio" in table.columns
+
+
+@pytest.mark.parametrize("ran_before", [False, True])
+def test_a_compiled_model_is_watched_or_said_not_to_be(backbone, ran_before):
+    torch.compiler.reset()
+    compiled = torch.compile(backbone, backend="eager")
+    optimizer = torch.optim.SGD(backbone.parameters(), lr=0.1)
+    numbers = []
+    for model in (compiled, backbone):
+        if ran_before and model is compiled:
+            model(IMAGES)
+        with (
+            pytest.warns(UserWarning, match="compiled model that ran before")
+            if ran_before and model is compiled
+            else nullcontext(),
+            Monitor(model, optimizer, every=1, live=True) as monitor,
+        ):
+            optimizer.zero_grad()
+            cross_entropy(model(IMAGES), LABELS).backward()
+            optimizer.param_groups[0]["lr"] = 0.0  # both see the same weights
+            optimizer.step()
+        numbers.append(monitor.table())
+    compiled_table, plain = numbers
+    seen = [c for c in plain if not (ran_before and c in plain.columns[:3])]
+    pd.testing.assert_frame_equal(compiled_table[seen], plain[seen], rtol=1e-3)
+    assert compiled_table[plain.columns.difference(seen)].isna().all(axis=None)
+
+
+def test_any_model_is_watched_by_its_submodules():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Sequential(nn.ReLU(), nn.Linear(4, 3)))
+    model.register_parameter("scale", nn.Parameter(torch.ones(())))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    inputs, tables = torch.rand(6, 3, 2, 2), []
+    for options in ({}, {"stages": ["2.0", "2.1"]}):
+        with Monitor(nn.DataParallel(model), optimizer, every=1, **options) as monitor:
+            optimizer.zero_grad()
+            (cross_entropy(model(inputs), LABELS[:6]) * model.scale).backward()
+            optimizer.step()
+        tables.append(monitor.table().droplevel("step"))
+    assert list(tables[0].index) == ["scale", "0", "1", "2"]
+    assert tables[0].loc["0", "activation_mean"] == pytest.approx(inputs.mean().item())
+    assert tables[0].loc["scale", "gradient_norm"] > 0
+    assert list(tables[1].index) == ["2.0", "2.1"]
+    with pytest.raises(ValueError, match="no submodule '3'"):
+        Monitor(model, optimizer, stages=["3"])
 
 
 def test_hooks_are_removed_after_an_error(backbone):

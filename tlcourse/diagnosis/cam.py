@@ -4,10 +4,10 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from tlcourse.architectures import Network
 from tlcourse.modes import evaluating
-from tlcourse.networks.backbones import Backbone
 from tlcourse.shapes import Labels, Maps
+from tlcourse.suggestions import did_you_mean
+from tlcourse.wrappers import unwrapped
 
 AnyImages = Shaped[Tensor, "n c h_in w_in"]
 
@@ -18,7 +18,7 @@ _NOT_GAP = (
 )
 
 
-def cam(backbone: Backbone | Network, images: AnyImages, classes: Labels) -> Maps:
+def cam(backbone: nn.Module, images: AnyImages, classes: Labels) -> Maps:
     """What each place of the last map adds to the logit of a class.
 
     For networks that end in global average pooling and a linear head: the mean of a map plus the
@@ -50,6 +50,9 @@ def cam(backbone: Backbone | Network, images: AnyImages, classes: Labels) -> Map
     >>> cam(create("resnet20"), torch.rand(2, 3, 48, 32), torch.tensor([1, 3])).shape
     torch.Size([2, 12, 8])
     """
+    backbone = unwrapped(backbone)
+    if not {"neck", "head"} <= dict(backbone.named_children()).keys():
+        raise ValueError(_NOT_GAP)
     pools = [m for m in backbone.get_submodule("neck").modules() if type(m).__name__ in _POOLS]
     head = backbone.get_submodule("head")
     if not pools or not isinstance(head, nn.Linear):
@@ -58,7 +61,8 @@ def cam(backbone: Backbone | Network, images: AnyImages, classes: Labels) -> Map
         maps, logits = _run(backbone, images, pools[0], before=True)
         if maps.ndim != 4 or maps.shape[1] != head.in_features:
             raise ValueError(_NOT_GAP)
-        weights, bias = head.weight[classes], head.bias[classes]
+        weights = head.weight[classes]
+        bias = 0.0 if head.bias is None else head.bias[classes]
         result = torch.einsum("nchw,nc->nhw", maps, weights)
         scores = logits.gather(1, classes[:, None])[:, 0]
         if not torch.allclose(result.mean(dim=(1, 2)) + bias, scores, rtol=1e-3, atol=1e-3):
@@ -66,21 +70,24 @@ def cam(backbone: Backbone | Network, images: AnyImages, classes: Labels) -> Map
     return result
 
 
-def grad_cam(
-    backbone: Backbone | Network, images: AnyImages, classes: Labels, *, stage: str
-) -> Maps:
+def grad_cam(model: nn.Module, images: AnyImages, classes: Labels, *, stage: str) -> Maps:
     """Maps of a stage, weighted by the mean gradient of a class's logit.
 
-    For any network and stage, frozen or not. A transformer's tokens are put back on their grid.
+    For any network and stage, frozen or not. A transformer's tokens are put back on their grid,
+    which has the proportions of the image, without those before them, such as a class token; Swin's
+    channels may be last.
 
     Parameters
     ----------
+    model
+        Gives logits (N, classes).
     images
         As the network takes them, (N, C, H, W).
     classes
         The class to explain in each image.
     stage
-        Whose output is explained; the last one with a map is usual.
+        Whose output is explained: a stage of a backbone, a submodule of any model. The last one
+        with a map is usual.
 
     Returns
     -------
@@ -102,15 +109,20 @@ def grad_cam(
     >>> grad_cam(create("resnet20"), images, classes, stage="stage2").shape
     torch.Size([2, 24, 16])
     """
-    stages = dict(backbone.named_children())
-    if stage not in stages:
-        raise ValueError(f"no stage {stage!r}; stages are {', '.join(stages)}")
-    with evaluating(backbone), torch.enable_grad():
-        maps, logits = _run(backbone, images, stages[stage], before=False)
+    model = unwrapped(model)
+    inner = dict(model.named_modules())
+    if not stage or stage not in inner:
+        raise ValueError(
+            f"no stage {stage!r}; stages are {', '.join(name for name, _ in model.named_children())}"
+            f"{did_you_mean(stage, inner)}"
+        )
+    with evaluating(model), torch.enable_grad():
+        maps, logits = _run(model, images, inner[stage], before=False)
         if maps.ndim not in (3, 4):
             raise ValueError(f"the output of {stage!r} is {tuple(maps.shape)}: no map of places")
         (gradient,) = torch.autograd.grad(logits.gather(1, classes[:, None]).sum(), maps)
-    maps, gradient = _on_grid(maps.detach()), _on_grid(gradient)
+    height, width = images.shape[2:]
+    maps, gradient = (_on_grid(t, width / height) for t in (maps.detach(), gradient))
     weights = gradient.mean(dim=(2, 3))
     return torch.einsum("nchw,nc->nhw", maps, weights).relu()
 
@@ -138,9 +150,17 @@ def _run(
     return kept[0], logits
 
 
-def _on_grid(maps: Tensor) -> Tensor:
-    """Tokens (N, 1 + g · g, D) as a map (N, D, g, g), without the class token; maps as they are."""
+def _on_grid(maps: Tensor, aspect: float) -> Tensor:
+    """Tokens (N, k + h · w, D) and maps (N, h, w, D) as maps (N, D, h, w) of this aspect, w / h.
+
+    The k tokens before those of the places are as few as can be: none, a class token, registers.
+    """
     if maps.ndim == 4:
-        return maps
-    grid = round((maps.shape[1] - 1) ** 0.5)
-    return maps[:, 1:].transpose(1, 2).unflatten(2, (grid, grid))
+        last, usual = (abs(h * aspect - w) < 1 for h, w in (maps.shape[1:3], maps.shape[2:]))
+        return maps.permute(0, 3, 1, 2) if last and not usual else maps  # Swin puts channels last
+    for places in range(maps.shape[1], 0, -1):
+        height = round((places / aspect) ** 0.5)
+        if height and places == height * round(height * aspect):
+            tokens = maps[:, maps.shape[1] - places :]
+            return tokens.transpose(1, 2).unflatten(2, (height, -1))
+    raise AssertionError("one place is a grid")

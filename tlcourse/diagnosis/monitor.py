@@ -1,5 +1,8 @@
 """Watching a training: gradients, updates, activations and what each stage does to the loss."""
 
+import sys
+import warnings
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import matplotlib.pyplot as plt
@@ -14,8 +17,11 @@ from tlcourse.book.plotting import LiveFigure
 from tlcourse.diagnosis.cka import linear_cka
 from tlcourse.modes import evaluating
 from tlcourse.networks.backbones import Backbone
+from tlcourse.networks.selection import part_names, select
+from tlcourse.networks.submodules import contents
 from tlcourse.runtime import device, mixed_precision
 from tlcourse.shapes import Images
+from tlcourse.wrappers import unwrapped
 
 QUANTITIES = {  # columns that the figure shows, and the labels of their axes
     "gradient_norm": "‖gradient‖",
@@ -23,6 +29,16 @@ QUANTITIES = {  # columns that the figure shows, and the labels of their axes
     "activation_std": "std of the output",
     "loss_change": "nats a step, first order",
 }
+
+
+_COLUMNS = (
+    "activation_mean",
+    "activation_std",
+    "dead",
+    "gradient_norm",
+    "update_ratio",
+    "loss_change",
+)
 
 
 @runtime_checkable
@@ -37,21 +53,26 @@ class Monitor:
 
     Hooks on the stages and on the optimiser do it, so that any training loop will do, and they are
     removed at the end. A stage's ``loss_change`` is gradient · step, the first-order part of what
-    its own step does to the loss of the batch.
+    its own step does to the loss of the batch. A model that ``torch.compile`` has compiled before
+    does not run the hooks on the stages: a warning says so, and its activations are NaN.
 
     Parameters
     ----------
+    model
+        A backbone; of any other module the children are watched, or the submodules in ``stages``.
     every
         Steps from one record to the next; the first step is recorded.
     live
         Draw the figure again as the steps go by, never for more than a twentieth of the time.
     writer
         Gets every number, such as ``torch.utils.tensorboard.SummaryWriter``.
+    stages
+        Names of the submodules to watch; by default all stages.
 
     Raises
     ------
     ValueError
-        For an ``every`` below 1.
+        For an ``every`` below 1 and for an unknown stage.
 
     Examples
     --------
@@ -68,32 +89,40 @@ class Monitor:
 
     def __init__(
         self,
-        backbone: Backbone,
+        model: nn.Module,
         optimizer: Optimizer,
         *,
         every: int = 10,
         live: bool = False,
         writer: Writer | None = None,
+        stages: Sequence[str] | None = None,
     ) -> None:
         if every < 1:
             raise ValueError(f"every is {every}; expected 1 (each step) or more")
-        self.backbone, self.optimizer, self.every = backbone, optimizer, every
+        model = unwrapped(model)
+        for stage in stages or ():
+            select(model, only=stage)  # an unknown name is an error that lists the known ones
+        self.stages = {name: contents(model, name) for name in stages or part_names(model)}
+        self.model, self.optimizer, self.every = model, optimizer, every
         self.writer = writer
         self.figure = LiveFigure() if live else None
         self.step = 0
         self.rows: list[dict[str, Any]] = []
         self._activations: dict[str, dict[str, float]] = {}
         self._weights: dict[str, list[tuple[nn.Parameter, Tensor]]] = {}
+        self._unseen = False
         self._handles: list[Any] = []
 
     def __enter__(self) -> "Monitor":
-        stages = {name: self.backbone.get_submodule(name) for name in self.backbone.stage_names}
+        if "torch._dynamo" in sys.modules:  # it would compile the hook anew at each step
+            self._after_stage = torch.compiler.disable(self._after_stage)  # type: ignore[method-assign]
         self._handles = [
             self.optimizer.register_step_pre_hook(self._before_step),
             self.optimizer.register_step_post_hook(self._after_step),
         ]
-        for name, stage in stages.items():
-            self._handles.append(stage.register_forward_hook(_Hook(self, name)))
+        for name, (modules, _) in self.stages.items():
+            for stage in modules[:1]:  # a parameter puts out nothing
+                self._handles.append(stage.register_forward_hook(_Hook(self, name)))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -111,13 +140,17 @@ class Monitor:
         ``loss_change`` is in nats; ``activation_mean``, ``activation_std`` and ``dead``, the share
         of zeros, are of its output.
         """
-        return pd.DataFrame(self.rows).set_index(["step", "stage"])
+        columns = ["step", "stage", *_COLUMNS]
+        return pd.DataFrame(self.rows, columns=columns).set_index(["step", "stage"])
 
     def _sampled(self) -> bool:
         return self.step % self.every == 0
 
-    def _after_stage(self, stage: str, output: Tensor) -> None:
-        if self._sampled() and torch.is_grad_enabled():  # not while it is only evaluated
+    def _after_stage(self, stage: str, output: object) -> None:
+        if isinstance(output, tuple | list):  # as of nn.MultiheadAttention and nn.LSTM
+            output = output[0]
+        # Not while it is only evaluated.
+        if isinstance(output, Tensor) and self._sampled() and torch.is_grad_enabled():
             values = output.detach().float()
             self._activations[stage] = {
                 "activation_mean": values.mean().item(),
@@ -128,16 +161,20 @@ class Monitor:
     def _before_step(self, *_: object) -> None:
         if self._sampled():
             self._weights = {
-                stage: [
-                    (p, p.detach().clone())
-                    for p in self.backbone.get_submodule(stage).parameters()
-                    if p.grad is not None
-                ]
-                for stage in self.backbone.stage_names
+                stage: [(p, p.detach().clone()) for p in held.values() if p.grad is not None]
+                for stage, (_, held) in self.stages.items()
             }
 
     def _after_step(self, *_: object) -> None:
         if self._sampled():
+            if not self._activations and not self._unseen:
+                self._unseen = True
+                warnings.warn(
+                    "no stage told the monitor what it puts out: a compiled model that ran before "
+                    "does not call new hooks. Watch it from its first call on, or watch the model "
+                    "that is not compiled; gradients and updates are recorded",
+                    stacklevel=2,
+                )
             for stage, weights in self._weights.items():
                 numbers = {**self._activations.get(stage, {}), **_step_numbers(weights)}
                 self.rows.append({"step": self.step, "stage": stage, **numbers})
@@ -163,7 +200,7 @@ class _Hook:
     def __init__(self, monitor: Monitor | None = None, stage: str = "") -> None:
         self.monitor, self.stage = monitor, stage
 
-    def __call__(self, module: nn.Module, inputs: object, output: Tensor) -> None:
+    def __call__(self, module: nn.Module, inputs: object, output: object) -> None:
         if self.monitor is not None:
             self.monitor._after_stage(self.stage, output)
 
@@ -204,9 +241,10 @@ def monitor_figure(table: pd.DataFrame) -> Figure:
                 axis.plot(values.index, values, label=stage)
         axis.set(title=column.replace("_", " "), xlabel="step", ylabel=label)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if column != "loss_change":  # which falls below 0
+        if column != "loss_change" and (table[column] > 0).any():  # that one falls below 0
             axis.set_yscale("log")
-    figure.legend(*axes[2].get_legend_handles_labels(), loc="outside right upper")
+    fullest = max((axes[2], axes[0]), key=lambda axis: len(axis.lines))  # frozen stages have one
+    figure.legend(*fullest.get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 
