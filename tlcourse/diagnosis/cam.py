@@ -113,7 +113,7 @@ def grad_cam(model: nn.Module, images: AnyImages, classes: Labels, *, stage: str
     inner = dict(model.named_modules())
     if not stage or stage not in inner:
         raise ValueError(
-            f"no stage {stage!r}; stages are {', '.join(name for name, _ in model.named_children())}"
+            f"no stage {stage!r}; stages are {', '.join(dict(model.named_children()))}"
             f"{did_you_mean(stage, inner)}"
         )
     with evaluating(model), torch.enable_grad():
