@@ -18,6 +18,7 @@ from .diagnosis import Monitor as Monitor
 from .diagnosis import audit as audit
 from .diagnosis import cam as cam
 from .diagnosis import grad_cam as grad_cam
+from .networks import as_backbone as as_backbone
 from .networks import extract_features as extract_features
 from .networks import load_backbone as load_backbone
 from .networks import replace_head as replace_head

@@ -107,8 +107,17 @@ def test_what_its_blocks_are_handed_goes_on_learning():
 
 
 def test_what_cannot_be_cut_has_a_body_and_a_head():
-    network = create("timm", "ghostnet_050").eval()
-    images = torch.randn(1, 3, 224, 224)
+    class TwoPaths(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 5, padding=1)
+            self.classifier = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.classifier((self.left(x) * self.right(x)).mean([2, 3]))
+
+    network = TwoPaths().eval()
+    images = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         expected = network(images)
         stages = split_into_stages(network)

@@ -9,8 +9,9 @@ import pandas as pd
 from torch import nn
 from torch.optim import AdamW
 
-from tlcourse.networks.backbones import Backbone, load_backbone
+from tlcourse.networks.backbones import OWN, Backbone, load_backbone, replace_head
 from tlcourse.networks.features import extract_features
+from tlcourse.networks.own_module import drawn_anew
 from tlcourse.shapes import Data, OtherData
 from tlcourse.suggestions import did_you_mean
 from tlcourse.tuning.batchnorm import Policy, has_batchnorm, set_policy
@@ -220,9 +221,13 @@ def train(
 
 def start(backbone: Backbone, strategy: Strategy, *, num_classes: int, seed: int) -> Backbone:
     """The network with which a strategy begins: a copy of what it keeps, and new weights."""
-    network = load_backbone(backbone.name, pretrained=False, num_classes=num_classes, seed=seed)
+    kept = first_stages(backbone, strategy.kept)
+    if backbone.name.startswith(f"{OWN}/"):
+        network = drawn_anew(backbone, backbone.stage_names[len(kept) : -1], seed=seed)
+        replace_head(network, num_classes, seed=seed)
+    else:
+        network = load_backbone(backbone.name, pretrained=False, num_classes=num_classes, seed=seed)
     network.preprocessing = backbone.preprocessing
-    kept = first_stages(network, strategy.kept)
     for stage in kept:
         network.get_submodule(stage).load_state_dict(backbone.get_submodule(stage).state_dict())
     if kept:

@@ -28,6 +28,7 @@ from tlcourse.networks.initialisation import (
     xavier_,
 )
 from tlcourse.networks.landscape import choose, landscape, undominated
+from tlcourse.networks.own_module import as_backbone
 from tlcourse.networks.receptive_field import Field, receptive_fields
 from tlcourse.networks.selection import block_names, select
 from tlcourse.networks.stages import split_into_stages
@@ -40,6 +41,7 @@ __all__ = [
     "Pass",
     "Preprocessing",
     "adaptive_head",
+    "as_backbone",
     "batchnorm_head",
     "block_names",
     "choose",

@@ -154,7 +154,7 @@ class Backbone(nn.Module):
         if self.fixed_size and (height, width) != (self.fixed_size, self.fixed_size):
             raise BackboneError(
                 f"{self.name} takes images of {self.fixed_size} × {self.fixed_size} px only, "
-                f"got {height} × {width}: its position embeddings are made for that size"
+                f"got {height} × {width}: it is made for that size"
             )
         if min(height, width) < self.min_size:
             raise BackboneError(

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 BACKBONE = LITE0  # unless another is asked for: it needs no download
+OWN = "own"  # in place of a library, in the names that ``as_backbone`` gives
 _Loader = Callable[[str, bool, bool, int], Backbone]
 _INSTALLED: dict[str, _Loader] = {LITE0: from_lite0}
 _LIBRARIES: dict[str, _Loader] = {
@@ -127,6 +128,11 @@ def resolve(name: str) -> tuple[str, str]:
         "tlcourse": architectures.available(),
     }
     library, _, model = name.rpartition("/")
+    if library == OWN:
+        raise BackboneError(
+            f"{name} is a module of your own, which no library builds: it cannot be loaded or "
+            "saved by its name; save its state_dict()"
+        )
     if "." in model:  # behind it timm names the weights
         known = {"timm": timm.list_models(pretrained=True)}
     for candidate in [library] if library else known:

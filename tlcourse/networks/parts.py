@@ -59,12 +59,15 @@ class PartOf(nn.Module):
         return x
 
 
-def split_any(network: nn.Module) -> Stages:
-    """Any other network: by its chain of blocks, else all but its last linear layer, and that."""
+def split_any(network: nn.Module, image_size: int | None = None) -> Stages:
+    """Any other network: by its chain of blocks, else all but its last linear layer, and that.
+
+    It is tried on images of ``image_size``, or of what timm says that it takes.
+    """
     classifier = find_classifier(network)
     # What is cut is tried with gradients too, which inference mode does not give.
     with torch.inference_mode(False), evaluating(network), torch.no_grad():
-        images = _images(network, *2 * [_size(network)])
+        images = _images(network, *2 * [image_size or _size(network)])
         try:
             run = record(network, images)
         except Exception as error:
@@ -74,7 +77,7 @@ def split_any(network: nn.Module) -> Stages:
                 stages = split(network, classifier, run)
             except Exception:  # noqa: BLE001 - what is cut where it must not be fails in any way
                 continue
-            if runs_as(network, stages):
+            if runs_as(network, stages, image_size):
                 break
         else:
             raise ValueError(
@@ -87,9 +90,9 @@ def split_any(network: nn.Module) -> Stages:
     return stages
 
 
-def runs_as(network: nn.Module, stages: Stages) -> bool:
+def runs_as(network: nn.Module, stages: Stages, image_size: int | None = None) -> bool:
     """Whether stages give the network's logits, for images that are not square if it takes them."""
-    size = _size(network)
+    size = image_size or _size(network)
     composed = nn.Sequential(*stages.values())
     bound = any(isinstance(m, Bound) for m in composed.modules())
     with evaluating(network), evaluating(composed), torch.no_grad():
@@ -138,8 +141,10 @@ def _split_chain(network: nn.Module, classifier: Classifier, run: Call) -> Stage
     if any(isinstance(m, PartOf) for m in neck.modules()):
         _share_out(stem, neck, last.output)
     strides = [stride_of(images, block.output) for block in blocks]
-    stages = {"stem": stem, **group_by_stride(blocks, strides), "neck": neck}
-    return {**stages, "head": classifier.linear}
+    stages = group_by_stride(blocks, strides)
+    if "stem" in stages:  # blocks on maps larger than a quarter
+        stem = nn.Sequential(stem, stages.pop("stem"))
+    return {"stem": stem, **stages, "neck": neck, "head": classifier.linear}
 
 
 def _depends_on_parameters(network: nn.Module, images: Tensor, blocks: Sequence[Call]) -> bool:

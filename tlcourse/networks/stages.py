@@ -34,11 +34,12 @@ from tlcourse.networks.parts import Stages, runs_as, split_any
 STAGES = ["stem", "stage1", "stage2", "stage3", "stage4", "neck", "head"]
 
 
-def split_into_stages(network: nn.Module) -> Stages:
-    """The parts of a torchvision or timm classification network, by stage, in the order they run.
+def split_into_stages(network: nn.Module, image_size: int | None = None) -> Stages:
+    """The parts of a classification network, by stage, in the order they run.
 
     Running the parts one after another gives the network's own logits; the parts share its
-    parameters.
+    parameters. ``image_size`` in pixels is that of the images to try them on: by default what timm
+    says that the network takes, or 224.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def split_into_stages(network: nn.Module) -> Stages:
     """
     split = _FAMILIES.get(type(network))
     if split is None:
-        return split_any(network)
+        return split_any(network, image_size)
     stages = split(network)
     # timm has variants of its families that are put together in another way.
     usual = not hasattr(network, "get_classifier") or (
