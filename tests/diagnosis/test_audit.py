@@ -358,3 +358,13 @@ def test_an_optimiser_that_asks_for_the_loss_itself(backbone):
     report = audit(backbone, torch.optim.LBFGS(backbone.head.parameters()), BATCH, learns=["head"])
     assert report.faults == []
     assert report.stages.loc["head", "moved"] == 2
+
+
+@pytest.mark.parametrize(("dtype", "lost"), [(torch.float64, False), (torch.bfloat16, True)])
+def test_a_step_that_16_bits_round_away_is_found(dtype, lost):
+    backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3).to(dtype)
+    optimizer = torch.optim.SGD(param_groups(backbone, lr=0.01, weight_decay=0.0))
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    faults = audit(backbone, optimizer, (images, torch.arange(4) % 3)).faults
+    assert [fault.kind for fault in faults] == [FaultKind.NOT_MOVING] * lost
+    assert all("a step below half a weight's last digit" in fault.cure for fault in faults)

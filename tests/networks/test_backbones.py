@@ -61,6 +61,19 @@ def test_preprocessing_is_the_librarys_own():
     assert (preprocessing.mean, preprocessing.std) == (config["mean"], config["std"])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-5), (torch.float16, 0.01), (torch.bfloat16, 0.05)]
+)
+def test_bytes_are_normalised_in_the_precision_of_the_weights(dtype, tolerance):
+    backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = backbone(images)
+        logits = copy.deepcopy(backbone).to(dtype)(images)
+    assert logits.dtype == dtype
+    assert (logits - expected).abs().max() <= tolerance * expected.abs().max()
+
+
 def test_random_weights_follow_the_seed_and_leave_the_global_generator_alone():
     torch.manual_seed(7)
     expected = torch.rand(1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import pandas as pd
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
@@ -183,8 +184,16 @@ def movement_faults(
             FaultKind.NOT_MOVING,
             stuck,
             "It has a gradient and a group, but its step is zero: a rate of 0, or an optimiser "
-            "that scales the step by a weight norm of zero (naive LARS).",
+            "that scales the step by a weight norm of zero (naive LARS)."
+            + (_ROUNDED if any(named[n].dtype in _COARSE for n in stuck) else ""),
         )
+
+
+_COARSE = (torch.float16, torch.bfloat16)
+_ROUNDED = (
+    " In 16 bits a step below half a weight's last digit is rounded away: keep the weights in "
+    "float32 and compute under torch.autocast."
+)
 
 
 def input_faults(model: nn.Module, inputs: Tensor) -> Iterator[Fault]:

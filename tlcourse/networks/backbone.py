@@ -121,7 +121,9 @@ class Backbone(nn.Module):
     def features(self, images: Shaped[Tensor, "..."], *, up_to: str) -> Float[Tensor, "n ..."]:
         """The output of stage ``up_to``; images (N, 3, H, W), uint8 or normalised float."""
         self._check_images(images)
-        x = self.preprocessing.normalize(images) if images.dtype == torch.uint8 else images
+        x = images
+        if images.dtype == torch.uint8:  # in the precision of the weights: half, bfloat16, double
+            x = self.preprocessing.normalize(images).to(next(self.parameters()).dtype)
         for stage in self.stage_names[: self.stage_index(up_to) + 1]:
             x = self.get_submodule(stage)(x)
         return x
