@@ -129,3 +129,10 @@ def test_grad_cam_names_the_stages(network, images):
         grad_cam(network, images, CLASSES, stage="stage9")
     with pytest.raises(ValueError, match=r"'neck' is \(2, 64\): no map"):
         grad_cam(network, images, CLASSES, stage="neck")
+
+
+def test_what_no_gradient_reaches_is_named():
+    network = create("resnet20", num_classes=3)
+    network.neck.register_forward_hook(lambda *hooked: hooked[-1].detach())
+    with pytest.raises(ValueError, match="no gradient comes from the logits to 'stage2'"):
+        grad_cam(network, torch.rand(1, 3, 32, 32), torch.tensor([1]), stage="stage2")

@@ -120,7 +120,15 @@ def grad_cam(model: nn.Module, images: AnyImages, classes: Labels, *, stage: str
         maps, logits = _run(model, images, inner[stage], before=False)
         if maps.ndim not in (3, 4):
             raise ValueError(f"the output of {stage!r} is {tuple(maps.shape)}: no map of places")
-        (gradient,) = torch.autograd.grad(logits.gather(1, classes[:, None]).sum(), maps)
+        score = logits.gather(1, classes[:, None]).sum()
+        gradient = None
+        if score.requires_grad:
+            (gradient,) = torch.autograd.grad(score, maps, allow_unused=True)
+        if gradient is None:
+            raise ValueError(
+                f"no gradient comes from the logits to {stage!r}: its output is not used, or what "
+                "lies behind it has no gradient, as a detach() or a quantised layer"
+            )
     height, width = images.shape[2:]
     maps, gradient = (_on_grid(t, width / height) for t in (maps.detach(), gradient))
     weights = gradient.mean(dim=(2, 3))
