@@ -10,26 +10,57 @@ This file lies beside every such model and works without the course:
 
 import hashlib
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.transforms import functional
 
-_NEEDED = (
-    "sha256",
-    "library",
-    "architecture",
-    "classes",
-    "mean",
-    "std",
-    "image_size",
-    "resize_size",
-    "interpolation",
-)
+
+def _is_text(pattern: str) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def _is_number(low: float, high: float, kind: type = float) -> Callable[[Any], bool]:
+    kinds = (int,) if kind is int else (int, float)
+    return lambda value: type(value) in kinds and low <= value <= high
+
+
+def _are_three(rule: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and len(value) == 3 and all(map(rule, value))
+
+
+def _are_classes(value: Any) -> bool:
+    texts = isinstance(value, list) and all(isinstance(name, str) for name in value)
+    return texts and len(value) == len(set(value)) >= 2
+
+
+# What model.json must say, in words and as a test. A folder may come from a stranger.
+_NEEDED: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "sha256": ("64 hexadecimal digits", _is_text("[0-9a-f]{64}")),
+    "library": ("timm, torchvision or tlcourse", _is_text("timm|torchvision|tlcourse")),
+    # With ":" or "/" in it, timm would look for a network elsewhere: on its hub or in a folder.
+    "architecture": ("a name of letters, digits, _ and .", _is_text(r"[A-Za-z0-9_.]+")),
+    "classes": ("two different names or more", _are_classes),
+    "mean": ("three numbers", _are_three(_is_number(-1000, 1000))),
+    "std": ("three positive numbers", _are_three(_is_number(1e-6, 1000))),
+    "image_size": ("pixels from 1 to 10000", _is_number(1, 10_000, int)),
+    "resize_size": ("pixels from 1 to 20000", _is_number(1, 20_000, int)),
+    "interpolation": (
+        "one of torchvision's",
+        lambda value: value in [method.value for method in functional.InterpolationMode],
+    ),
+}
+_OPTIONAL: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "temperature": ("a positive number", _is_number(1e-6, 1e6)),
+    "bits": ("8 to 16, or null", lambda value: value is None or _is_number(8, 16, int)(value)),
+}
 
 
 class Classifier(nn.Module):
@@ -77,7 +108,10 @@ def load_model(folder: Path | str) -> tuple[Classifier, dict[str, Any]]:
             f"expected {settings['sha256'][:8]}; copy it again"
         )
     network = build(settings["library"], settings["architecture"], len(settings["classes"]))
-    state, tensors = network.state_dict(), load_file(weights)
+    try:
+        state, tensors = network.state_dict(), load_file(weights)
+    except SafetensorError as error:
+        raise ValueError(f"{weights} holds no tensors: {error}; copy it again") from error
     if state.keys() != tensors.keys():
         name = min(state.keys() ^ tensors.keys())
         raise ValueError(
@@ -98,6 +132,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged: it holds no settings; copy it again")
     if lacks := [key for key in _NEEDED if key not in settings]:
         raise ValueError(f"{path} does not say {lacks[0]!r}; copy it again")
+    for key, (expected, is_right) in (_NEEDED | _OPTIONAL).items():
+        if key in settings and not is_right(settings[key]):
+            said = f"{settings[key]!r:.60}"
+            raise ValueError(f"{path} says {said} for {key!r}; expected {expected}; copy it again")
     return settings
 
 
