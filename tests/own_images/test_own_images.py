@@ -160,7 +160,8 @@ def test_a_damaged_model_folder_is_refused_and_the_fault_named(model, tmp_path, 
         ("\xff", "is damaged"),
         (json.dumps({**written, "architecture": "resnet"}), "cannot be built"),
         (json.dumps({**written, "architecture": "resnet18"}), "resnet18 differ"),
-        (json.dumps({**written, "classes": ["one"]}), "does not fit"),
+        (json.dumps({**written, "classes": ["one"]}), "expected two different names or more"),
+        (json.dumps({**written, "classes": ["a", "b", "c"]}), "does not fit"),
     ):
         settings.write_text(text, encoding="latin-1")
         with pytest.raises(ModelFolderError, match=rf"(?s)copy.model\.(json|safetensors).*{fault}"):
