@@ -3,8 +3,7 @@
 import inspect
 import io
 import math
-import os
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from unittest import mock
 
 from fuzzing import fuzz
@@ -41,7 +40,7 @@ class Called(Exception):
 @example("fit", ["images", "--output", "out", "--minutes", "inf"])
 @example("cell", ["elpv", "5", "hybrid"])
 @example("predict", ["out", "images", "--score"])
-def test_a_line_is_refused_or_understood(command, words):
+def test_a_line_is_refused_or_understood(tmp_path_factory, command, words):
     module, name = FUNCTIONS[command]
     original = getattr(module, name)
 
@@ -54,9 +53,14 @@ def test_a_line_is_refused_or_understood(command, words):
 
     work.__signature__ = inspect.signature(original)
     work.__annotations__ = original.__annotations__
-    before = sorted(os.listdir())
+    folder = tmp_path_factory.mktemp("f")
     told = io.TextIOWrapper(io.BytesIO(), errors="backslashreplace")  # as Python's own is
-    with mock.patch.object(module, name, work), redirect_stderr(told), redirect_stdout(told):
+    with (
+        chdir(folder),
+        mock.patch.object(module, name, work),
+        redirect_stderr(told),
+        redirect_stdout(told),
+    ):
         try:
             code = main([command, *words])
         except Called:
@@ -66,4 +70,4 @@ def test_a_line_is_refused_or_understood(command, words):
     told.seek(0)
     assert "Traceback" not in (text := told.read())
     assert text or not code
-    assert sorted(os.listdir()) == before
+    assert not list(folder.iterdir())

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from tlcourse.diagnosis.samples import check_finite
 from tlcourse.shapes import Labels, Logits
 
 BINS = 10
@@ -14,7 +15,8 @@ BINS = 10
 def reliability(logits: Logits, labels: Labels, *, bins: int = BINS) -> pd.DataFrame:
     """Mean confidence, accuracy and number of images in equal bins of confidence.
 
-    The index is the bin's number, from 0; empty bins are left out.
+    The index is the bin's number, from 0; empty bins are left out. Raises ValueError for inputs
+    that do not fit.
 
     References
     ----------
@@ -27,6 +29,7 @@ def reliability(logits: Logits, labels: Labels, *, bins: int = BINS) -> pd.DataF
        confidence  accuracy  images
     1        0.75       0.5       2
     """
+    _check(logits, labels)
     confidence, predicted = logits.softmax(dim=1).max(dim=1)
     table = pd.DataFrame(
         {"confidence": confidence.double(), "accuracy": (predicted == labels).double()}
@@ -56,7 +59,8 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
 
     Use validation data. T changes no answer, only the confidence. As in Platt's scaling (1999) the
     targets are 1 − 1/(N + 2) rather than 1: a few images that are all named rightly would want
-    T = 0, which is to be sure of everything.
+    T = 0, which is to be sure of everything. Logits that tell no classes apart keep T = 1. Raises
+    ValueError for inputs that do not fit.
 
     References
     ----------
@@ -68,9 +72,14 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
     >>> fit_temperature(sure, torch.tensor([0, 1])) > 9
     True
     """
+    _check(logits, labels)
+    logits = logits.double() - logits.double().mean(dim=1, keepdim=True)
+    scale = logits.abs().max().item()  # searched from there, it is found for logits of any size
+    if scale == 0:
+        return 1.0
+    logits, smoothing = logits / scale, 1 / (len(labels) + 2)
     log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([log_t], max_iter=100, line_search_fn="strong_wolfe")
-    logits, smoothing = logits.double(), 1 / (len(labels) + 2)
 
     def loss() -> Tensor:
         optimizer.zero_grad()
@@ -79,4 +88,18 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
         return value
 
     optimizer.step(loss)
-    return log_t.exp().item()
+    return scale * log_t.exp().item()
+
+
+def _check(logits: Tensor, labels: Tensor) -> None:
+    if logits.ndim != 2 or logits.shape[1] < 2 or not 0 < len(logits) == len(labels):
+        raise ValueError(
+            f"logits {tuple(logits.shape)} and {len(labels)} labels; expected (N, C) with N > 0, "
+            "C of 2 or more, and N labels"
+        )
+    if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+        raise ValueError(
+            f"labels from {labels.min()} to {labels.max()} do not fit logits of {logits.shape[1]} "
+            "classes"
+        )
+    check_finite("the logits", logits)

@@ -1,16 +1,20 @@
 """Linear centred kernel alignment: how alike two representations of the same images are."""
 
+import math
+
 import pandas as pd
 import torch
 from jaxtyping import Float, Float64, Shaped
 from torch import Tensor
 
+from tlcourse.diagnosis.samples import check_finite
 from tlcourse.modes import evaluating
 from tlcourse.networks.backbones import Backbone
 from tlcourse.runtime import device
 from tlcourse.shapes import Images
 
 Gram = Float[Tensor, "n n"]
+ROUNDING = 1e-12
 
 
 def linear_cka(
@@ -31,7 +35,8 @@ def linear_cka(
     Raises
     ------
     ValueError
-        For fewer than four images and for features of different ones.
+        For fewer than four images, for features of different ones, and for such that do not vary or
+        are not finite.
 
     References
     ----------
@@ -46,7 +51,10 @@ def linear_cka(
     """
     cka = CKA(unbiased=unbiased)
     cka.update(x, y)
-    return cka.value()
+    value = cka.value()
+    if math.isnan(value):
+        raise ValueError("features that are the same for every image are like no others")
+    return value
 
 
 class CKA:
@@ -78,6 +86,8 @@ class CKA:
                 f"features of {len(x)} and {len(y)} images; expected those of the same images, "
                 "four or more: the unbiased estimate has n − 3 in its denominator"
             )
+        for features in (x, y):
+            check_finite("the features", features)
         k, m = (gram(features) for features in (x, y))
         self.sums += torch.stack([self.hsic(k, m), self.hsic(k, k), self.hsic(m, m)])
 
@@ -90,8 +100,10 @@ class CKA:
 def gram(features: Shaped[Tensor, "n ..."]) -> Float64[Tensor, "n n"]:
     """Inner products (N, N) of centred features (N, …), in double precision."""
     flat = features.detach().cpu().double().flatten(1)
-    flat = flat - flat.mean(dim=0)
-    return flat @ flat.T
+    centred = flat - flat.mean(dim=0)
+    if centred.norm() <= ROUNDING * flat.norm():  # the mean of equal numbers may be another one
+        centred = torch.zeros_like(centred)
+    return centred @ centred.T
 
 
 def hsic_biased(k: Gram, m: Gram) -> Float[Tensor, ""]:

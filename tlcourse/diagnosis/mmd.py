@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tlcourse.diagnosis.samples import check_samples
+
 SCALES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
@@ -28,7 +30,8 @@ def mmd(
     Raises
     ------
     ValueError
-        For fewer than two examples, other lengths, and scales that are not positive.
+        For fewer than two examples, other lengths, numbers that are not finite, and scales that are
+        not positive.
 
     References
     ----------
@@ -40,17 +43,17 @@ def mmd(
     >>> mmd(x, y).item() < 0.1 < mmd(x, y + 3).item()
     True
     """
-    if min(len(x), len(y)) < 2 or x.shape[1:] != y.shape[1:] or x.ndim != 2:
-        raise ValueError(
-            f"features of shape {tuple(x.shape)} and {tuple(y.shape)}; "
-            "expected (N, D) and (M, D) with N and M of 2 or more"
-        )
+    check_samples(x, y)
     if not scales or min(scales) <= 0:
         raise ValueError(f"scales are {tuple(scales)}; expected positive numbers")
     together = torch.cat([x, y])
     squares = torch.cdist(together, together) ** 2
-    median = squares.detach()[torch.triu(torch.ones_like(squares), 1) > 0].median()
-    kernels = [torch.exp(-squares / (2 * scale**2 * median)) for scale in scales]
+    apart = squares.detach()[torch.triu(torch.ones_like(squares), 1) > 0]
+    # Where most examples are the same, their median distance is 0; where all are, any will do.
+    bandwidth = next(
+        (b for b in (apart.median(), apart.mean()) if b > 0), torch.ones_like(apart[0])
+    )
+    kernels = [torch.exp(-squares / (2 * scale**2 * bandwidth)) for scale in scales]
     kernel = sum(kernels, torch.zeros_like(squares)) / len(scales)
     n, m = len(x), len(y)
     within_x = (kernel[:n, :n].sum() - n) / (n * (n - 1))  # the diagonal is 1

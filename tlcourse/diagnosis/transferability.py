@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from tlcourse.diagnosis.samples import check_finite, check_samples
 from tlcourse.shapes import Features, Labels, Logits
 
 ITERATIONS = 200
@@ -166,8 +167,8 @@ def frechet_distance(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
     """Squared Fréchet distance between normal distributions fitted to x (N, D) and y (M, D).
 
     |μx − μy|² + tr(Σx + Σy − 2 (Σx Σy)^½), in squared units of the features. Too large for few
-    images: compare only samples of equal sizes. Raises ValueError for fewer than two images and for
-    features of different lengths.
+    images: compare only samples of equal sizes. Raises ValueError for fewer than two images, for
+    features of different lengths and for such that are not finite.
 
     References
     ----------
@@ -179,16 +180,13 @@ def frechet_distance(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
     >>> round(frechet_distance(x, x + 2), 3)  # three times 2²
     12.0
     """
-    if min(len(x), len(y)) < 2 or x.ndim != 2 or x.shape[1:] != y.shape[1:]:
-        raise ValueError(
-            f"features of shape {tuple(x.shape)} and {tuple(y.shape)}; "
-            "expected (N, D) and (M, D) with N and M of 2 or more"
-        )
+    check_samples(x, y)
     a, b = ((t.double() - t.double().mean(0)) / (len(t) - 1) ** 0.5 for t in (x, y))
     # Σx = aᵀa and Σy = bᵀb, so the root of ΣxΣy has the singular values of a bᵀ: no D × D root.
     cross = torch.linalg.svdvals(a @ b.T).sum()
     shift = (x.double().mean(0) - y.double().mean(0)).square().sum()
-    return (shift + a.square().sum() + b.square().sum() - 2 * cross).item()
+    distance = shift + a.square().sum() + b.square().sum() - 2 * cross
+    return max(distance.item(), 0.0)  # rounding may lead below
 
 
 def _cross_validated(model: object, features: Tensor, labels: Tensor, seed: int) -> float:
@@ -213,6 +211,5 @@ def _checked(features: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
             f"{len(labels.unique())} classes; expected (N, D) with D > 0, N labels and 2 classes "
             "or more"
         )
-    if not torch.isfinite(features).all():
-        raise ValueError("the features are not finite")
+    check_finite("the features", features)
     return features.double().numpy(), labels.numpy()

@@ -70,12 +70,12 @@ def most_important(importance: Mapping[str, Tensor], *, share: float) -> dict[st
     importance : mapping
         Tensors by name, as of ``magnitude`` or ``fisher``.
     share : float
-        Between 0 and 1; at least one element is chosen.
+        Between 0 and 1; at least one element is chosen. Of equals those that come first.
 
     Raises
     ------
     ValueError
-        Unless 0 < share < 1.
+        Unless 0 < share < 1, and there are elements and none is NaN.
 
     Examples
     --------
@@ -85,6 +85,13 @@ def most_important(importance: Mapping[str, Tensor], *, share: float) -> dict[st
     if not 0 < share < 1:
         raise ValueError(f"share is {share}; expected more than 0 and less than 1")
     together = torch.cat([values.flatten() for values in importance.values()])
+    if not len(together) or together.isnan().any():
+        raise ValueError(f"of {len(together)} importances, {together.isnan().sum()} are NaN")
     kept = max(1, round(share * len(together)))
-    threshold = together.topk(kept).values[-1]
-    return {name: values >= threshold for name, values in importance.items()}
+    chosen = torch.zeros_like(together, dtype=torch.bool)
+    chosen[together.sort(descending=True, stable=True).indices[:kept]] = True
+    parts = chosen.split([values.numel() for values in importance.values()])
+    return {
+        name: part.view(values.shape)
+        for (name, values), part in zip(importance.items(), parts, strict=True)
+    }
