@@ -8,8 +8,9 @@ import torchvision
 from torch import nn
 
 from tlcourse.advice.strategies import STRATEGIES, start, train
+from tlcourse.diagnosis import cka_by_stage, drift
 from tlcourse.errors import BackboneError
-from tlcourse.networks import Preprocessing
+from tlcourse.networks import Preprocessing, extract_features, replace_head
 from tlcourse.networks.own_module import as_backbone
 from tlcourse.own_images.export import save_model
 from tlcourse.tuning.freezing import freeze
@@ -127,3 +128,18 @@ def test_a_layer_that_does_not_say_how_it_is_drawn_is_refused_only_where_it_star
     start(backbone, STRATEGIES["extraction"], num_classes=2, seed=0)
     with pytest.raises(BackboneError, match=r"own/Own is a Block without reset_parameters\(\)"):
         start(backbone, STRATEGIES["scratch"], num_classes=2, seed=0)
+
+
+def test_what_needs_stages_finds_the_backbone_in_its_wrapper_or_says_what_to_do():
+    torch.manual_seed(0)
+    backbone = as_backbone(Own(), PREPROCESSING).eval()
+    wrapped = nn.DataParallel(backbone)
+    images = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8)
+    plain = extract_features(backbone, images, up_to="stage2", cache=None)
+    assert torch.equal(extract_features(wrapped, images, up_to="stage2", cache=None), plain)
+    assert (drift(wrapped, backbone, images)["distance"] == 0).all()
+    assert cka_by_stage(wrapped, backbone, images).equals(cka_by_stage(backbone, backbone, images))
+    replace_head(wrapped, 3, seed=0)
+    assert backbone.num_classes == 3
+    with pytest.raises(BackboneError, match="a Own has no stages; .* as_backbone makes one"):
+        extract_features(Own(), images)

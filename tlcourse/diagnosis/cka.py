@@ -5,11 +5,11 @@ import math
 import pandas as pd
 import torch
 from jaxtyping import Float, Float64, Shaped
-from torch import Tensor
+from torch import Tensor, nn
 
 from tlcourse.diagnosis.samples import check_finite
 from tlcourse.modes import evaluating
-from tlcourse.networks.backbones import Backbone
+from tlcourse.networks.backbone import backbone_in
 from tlcourse.runtime import device
 from tlcourse.shapes import Images
 
@@ -122,7 +122,7 @@ def hsic_unbiased(k: Gram, m: Gram) -> Float[Tensor, ""]:
 
 
 def cka_by_stage(
-    one: Backbone, other: Backbone, images: Images, *, batch_size: int = 64
+    one: nn.Module, other: nn.Module, images: Images, *, batch_size: int = 64
 ) -> pd.DataFrame:
     """CKA of every stage of one network (rows) with every stage of another, in eval mode.
 
@@ -134,6 +134,7 @@ def cka_by_stage(
     >>> cka_by_stage(backbone, backbone, images).shape  # stem, three stages, neck and head
     (6, 6)
     """
+    one, other = backbone_in(one), backbone_in(other)
     stages = list(one.stage_names), list(other.stage_names)
     pairs = {(a, b): CKA() for a in stages[0] for b in stages[1]}
     one.to(device()), other.to(device())

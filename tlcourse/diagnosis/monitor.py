@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tlcourse.book.plotting import LiveFigure
-from tlcourse.diagnosis.cka import linear_cka
+from tlcourse.diagnosis.cka import CKA
 from tlcourse.modes import evaluating
-from tlcourse.networks.backbones import Backbone
+from tlcourse.networks.backbone import Backbone, backbone_in
 from tlcourse.networks.selection import part_names, select
 from tlcourse.networks.submodules import contents
 from tlcourse.runtime import device, mixed_precision
@@ -248,11 +248,11 @@ def monitor_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def drift(before: Backbone, after: Backbone, images: Images) -> pd.DataFrame:
+def drift(before: nn.Module, after: nn.Module, images: Images) -> pd.DataFrame:
     """How far training moved what each stage but the head puts out for the same images.
 
-    Both are in eval mode. ``distance`` is ‖after − before‖ / ‖before‖, ``cka`` the unbiased linear
-    CKA of the two.
+    Both are backbones, wrapped or not, and run in eval mode. ``distance`` is ‖after − before‖ /
+    ‖before‖, ``cka`` the unbiased linear CKA of the two, NaN where one of them does not vary.
 
     Examples
     --------
@@ -262,11 +262,13 @@ def drift(before: Backbone, after: Backbone, images: Images) -> pd.DataFrame:
     >>> drift(backbone, backbone, images)["distance"].tolist()
     [0.0, 0.0, 0.0, 0.0, 0.0]
     """
-    old, new = (_all_outputs(backbone, images) for backbone in (before, after))
+    old, new = (_all_outputs(backbone_in(model), images) for model in (before, after))
     rows = {}
-    for stage in before.stage_names[:-1]:
+    for stage in [*old][:-1]:
         x, y = old[stage], new[stage]
-        rows[stage] = {"distance": ((y - x).norm() / x.norm()).item(), "cka": linear_cka(x, y)}
+        cka = CKA()
+        cka.update(x, y)
+        rows[stage] = {"distance": ((y - x).norm() / x.norm()).item(), "cka": cka.value()}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -12,6 +12,7 @@ from tlcourse.networks.heads import linear_layers
 from tlcourse.networks.stages import Stages
 from tlcourse.shapes import Logits
 from tlcourse.suggestions import did_you_mean
+from tlcourse.wrappers import unwrapped
 
 
 @dataclass(frozen=True)
@@ -163,3 +164,17 @@ class Backbone(nn.Module):
                 f"{self.name} takes images of at least {self.min_size} × {self.min_size} px, "
                 f"got {height} × {width}"
             )
+
+
+def backbone_in(model: nn.Module) -> Backbone:
+    """The backbone itself, out of ``DataParallel``, ``DistributedDataParallel``, ``torch.compile``.
+
+    Raises BackboneError for another module, which has no stages.
+    """
+    inner = unwrapped(model)
+    if not isinstance(inner, Backbone):
+        raise BackboneError(
+            f"a {type(inner).__name__} has no stages; load_backbone loads a Backbone, as_backbone "
+            "makes one of a network of your own"
+        )
+    return inner

@@ -9,7 +9,7 @@ from torch import nn
 
 from tlcourse import architectures
 from tlcourse.errors import BackboneError
-from tlcourse.networks.backbone import Backbone, Preprocessing
+from tlcourse.networks.backbone import Backbone, Preprocessing, backbone_in
 from tlcourse.networks.heads import linear_layers
 from tlcourse.networks.pretrained import (
     LITE0,
@@ -90,7 +90,7 @@ def load_backbone(
     return backbone.eval()
 
 
-def replace_head(backbone: Backbone, num_classes: int, *, seed: int) -> None:
+def replace_head(backbone: nn.Module, num_classes: int, *, seed: int) -> None:
     """Put a new ``nn.Linear(feature_size, num_classes)``, initialised from ``seed``, on a backbone.
 
     It has a bias if the old one has: a library's network without one could not be saved with it.
@@ -109,6 +109,7 @@ def replace_head(backbone: Backbone, num_classes: int, *, seed: int) -> None:
     """
     if num_classes < 2:
         raise BackboneError(f"num_classes is {num_classes}; a classifier needs at least 2")
+    backbone = backbone_in(backbone)
     bias = linear_layers(backbone.head)[-1].bias is not None
     with seeded(seed):
         backbone.head = nn.Linear(backbone.feature_size, num_classes, bias=bias)

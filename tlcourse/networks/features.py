@@ -6,10 +6,10 @@ from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Shaped
-from torch import Tensor
+from torch import Tensor, nn
 
 from tlcourse.modes import evaluating
-from tlcourse.networks.backbone import Backbone
+from tlcourse.networks.backbone import backbone_in
 from tlcourse.networks.engine import engine_for
 from tlcourse.networks.feature_cache import DiskCache, cache_key, default_cache
 from tlcourse.runtime import device, mixed_precision, progress
@@ -32,7 +32,7 @@ class Pass(NamedTuple):
 
 
 def extract_features(
-    backbone: Backbone,
+    backbone: nn.Module,
     images: Shaped[Tensor, "n 3 h w"],
     *,
     up_to: str | None = None,
@@ -47,7 +47,7 @@ def extract_features(
     Parameters
     ----------
     backbone
-        Is moved to this machine's device; modes and statistics stay as they are.
+        Or what wraps one. Is moved to this machine's device; modes and statistics stay as they are.
     images
         uint8 (N, 3, H, W), the plain ones: features of augmented images would repeat the same
         augmentation in every epoch.
@@ -84,6 +84,7 @@ def extract_features(
             f"images are {images.dtype}; expected uint8 (N, 3, H, W) from ImageDataset.tensors: "
             "features are computed once, from plain images (augment while training the network)"
         )
+    backbone = backbone_in(backbone)
     up_to = up_to or backbone.stage_names[-2]
     kept = default_cache() if isinstance(cache, str) else cache
     if kept is None:
@@ -97,7 +98,7 @@ def extract_features(
 
 
 def run_prefix(
-    backbone: Backbone,
+    backbone: nn.Module,
     images: Shaped[Tensor, "n 3 h w"],
     *,
     up_to: str | None = None,
@@ -112,6 +113,7 @@ def run_prefix(
     >>> run_prefix(backbone, torch.zeros(4, 3, 32, 32, dtype=torch.uint8)).engine
     'torch'
     """
+    backbone = backbone_in(backbone)
     up_to = up_to or backbone.stage_names[-2]
     # Moved before inference mode begins: parameters made inside it could never train again.
     backbone.to(device()).to(memory_format=torch.channels_last)
