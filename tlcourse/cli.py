@@ -4,8 +4,8 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from tlcourse.cli_images import Command, add_commands
 from tlcourse.errors import OutputError
@@ -43,35 +43,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
-        status = options.run(options)
-        _flush()
-        return status
+        with _printing():
+            return options.run(options)
     except BrokenPipeError:  # as by "| head", which has read enough
-        _abandon_output()
         return 1
     except (ValueError, OSError) as error:  # a fault of the input or of a disk: no traceback
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
-def _flush() -> None:
-    """Write out what was printed, now that an error can still be told."""
+@contextmanager
+def _printing() -> Iterator[None]:
+    """Write out what was printed while an error can be told: Python raises it as it ends."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _abandon_output()
-        raise OutputError(
-            f"the output cannot be written ({error.strerror}); make room on the disk or send it "
-            "elsewhere"
-        ) from error
-
-
-def _abandon_output() -> None:
-    """Let what is still to be printed go nowhere: Python would raise once more as it ends."""
-    with suppress(OSError, ValueError):  # a notebook's or a test's output is no file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            with suppress(OSError, ValueError):  # what is left goes nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise OutputError(
+                f"the output cannot be written ({error.strerror}); make room on the disk or send "
+                "it elsewhere"
+            ) from error
 
 
 def _doctor(options: argparse.Namespace) -> int:
