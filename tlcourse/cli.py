@@ -1,6 +1,7 @@
 """The command ``tlcourse``; each subcommand imports what it needs only when it is called."""
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -57,18 +58,20 @@ def _printing() -> Iterator[None]:
     """Write out what was printed while an error can be told: Python raises it as it ends."""
     try:
         yield
-    finally:
-        try:
-            sys.stdout.flush()
-        except OSError as error:
+        sys.stdout.flush()
+    except OSError as error:
+        broken = isinstance(error, BrokenPipeError)
+        # Writing our own files raises OutputError, so a disk without a file's name is the output's.
+        full = error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+        if broken or full:
             with suppress(OSError, ValueError):  # what is left goes nowhere
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            if isinstance(error, BrokenPipeError):
-                raise
+        if full:
             raise OutputError(
                 f"the output cannot be written ({error.strerror}); make room on the disk or send "
                 "it elsewhere"
             ) from error
+        raise
 
 
 def _doctor(options: argparse.Namespace) -> int:

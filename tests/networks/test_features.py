@@ -142,9 +142,19 @@ def test_a_cache_that_takes_no_file_is_done_without_and_one_note_says_so(
     assert not list(tmp_path.iterdir())
     monkeypatch.undo()
     extract_features(backbone, images, cache=cache)
-    real = feature_cache.load_file
-    monkeypatch.setattr(feature_cache, "load_file", lambda path: real(path.parent))  # no file
-    assert torch.equal(extract_features(backbone, images, cache=cache), expected)
+    assert len(cache) == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("unable to open file"), PermissionError(13, "no")])
+def test_a_cache_file_that_goes_while_it_is_opened_counts_as_absent(error, tmp_path, monkeypatch):
+    def gone(*_, **__):
+        raise error
+
+    cache = DiskCache(tmp_path)
+    cache["a"] = torch.zeros(3)
+    monkeypatch.setattr(feature_cache, "load_file", gone)
+    monkeypatch.setattr(feature_cache, "safe_open", gone)
+    assert "a" not in cache and not list(cache)
 
 
 def test_features_that_are_too_large_to_keep_are_returned(backbone, images, tmp_path):

@@ -70,6 +70,8 @@ def unpack(path: Path, folder: Path) -> None:
     ArchiveError
         For names that lead out of the folder, links, devices, encrypted or damaged archives, and
         for more than 200,000 files, 20 GiB or 200 times the archive's size.
+    OutputError
+        When the disk takes no more.
 
     Examples
     --------
@@ -118,6 +120,7 @@ def _write(members: Iterator[Member], folder: Path, limit: int) -> None:
                     )
                 with writing(folder):
                     file.write(chunk)
+                    file.flush()  # here, where it is not taken for a damaged archive
 
 
 def _safe_parts(name: str) -> tuple[str, ...]:

@@ -20,6 +20,8 @@ from tlcourse.hashing import hash_tensors
 from tlcourse.networks.backbone import Backbone
 
 DEFAULT_BYTES = 2**30
+# RuntimeError is torch's, for a file that another process drops while safetensors opens it.
+_NOT_THERE = (OSError, SafetensorError, RuntimeError)
 
 
 def prefix_key(backbone: Backbone, up_to: str) -> str:
@@ -92,7 +94,7 @@ class DiskCache(MutableMapping):  # of str to Tensor; said so, beartype would re
         path = self._path(key)
         try:
             tensor = load_file(path)["features"]
-        except (OSError, SafetensorError) as error:
+        except _NOT_THERE as error:
             raise KeyError(key) from error
         with suppress(OSError):  # another process may have dropped it by now
             os.utime(path)  # its time of change says when it was last used
@@ -150,7 +152,7 @@ def _is_whole(path: Path) -> bool:
     try:
         with safe_open(path, framework="pt"):
             return True
-    except (OSError, SafetensorError):
+    except _NOT_THERE:
         return False
 
 
