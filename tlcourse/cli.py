@@ -1,12 +1,15 @@
 """The command ``tlcourse``; each subcommand imports what it needs only when it is called."""
 
 import argparse
+import errno
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from tlcourse.cli_images import Command, add_commands
+from tlcourse.errors import OutputError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,10 +44,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
-        return options.run(options)
-    except (ValueError, OSError) as error:  # a fault of the input: no traceback
+        with _printing():
+            return options.run(options)
+    except BrokenPipeError:  # as by "| head", which has read enough
+        return 1
+    except (ValueError, OSError) as error:  # a fault of the input or of a disk: no traceback
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    """Write out what was printed while an error can be told: Python raises it as it ends."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        broken = isinstance(error, BrokenPipeError)
+        # Writing our own files raises OutputError, so a disk without a file's name is the output's.
+        full = error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+        if broken or full:
+            with suppress(OSError, ValueError):  # what is left goes nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if full:
+            raise OutputError(
+                f"the output cannot be written ({error.strerror}); make room on the disk or send "
+                "it elsewhere"
+            ) from error
+        raise
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ class ArchiveError(DatasetError):
 
 
 class OutputError(ValueError):
-    """A folder cannot take results: something is there that must not be overwritten."""
+    """Results cannot be written: something is there that must stay, or the disk takes no more."""
 
 
 class ModelFolderError(ValueError):

@@ -10,7 +10,7 @@ import pytest
 
 from tlcourse.datasets import archives
 from tlcourse.datasets.archives import as_folder, is_archive, unpack
-from tlcourse.errors import ArchiveError
+from tlcourse.errors import ArchiveError, OutputError
 
 
 def zipped(path, files: dict[str, bytes]):
@@ -119,6 +119,19 @@ def test_what_reaches_a_limit_is_unpacked_and_one_more_is_not(tmp_path, monkeypa
     ):
         with pytest.raises(ArchiveError, match=message):
             unpack(zipped(tmp_path / "more.zip", files), tmp_path / "more")
+
+
+def test_a_disk_that_takes_no_more_is_not_taken_for_a_damaged_archive(tmp_path):
+    resource = pytest.importorskip("resource")  # not on Windows
+    archive = zipped(tmp_path / "a.zip", {"a.png": os.urandom(20_000)})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="out cannot be written .*use a disk that"):
+            unpack(archive, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_damaged_archive_is_named_in_our_own_words(tmp_path):

@@ -1,5 +1,6 @@
 """Cached features: the same as running the network, and never those of something else."""
 
+import errno
 import os
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 from torch import nn
 
 from tlcourse import runtime
+from tlcourse.errors import OutputError
+from tlcourse.networks import feature_cache
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.networks.feature_cache import DiskCache, cache_key
 from tlcourse.networks.features import extract_features
@@ -117,6 +120,41 @@ def test_a_cache_for_all_lies_in_the_build_folder_and_can_be_left_out(
     monkeypatch.undo()
     monkeypatch.setattr(runtime, "BUILD_DIR", tmp_path / "file")  # no folder can be made there
     assert torch.equal(extract_features(backbone, images), features)
+
+
+def test_a_cache_that_takes_no_file_is_done_without_and_one_note_says_so(
+    backbone, images, tmp_path, monkeypatch
+):
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    expected = extract_features(backbone, images, cache=None)
+    cache = DiskCache(tmp_path)
+    monkeypatch.setattr(os, "replace", full)
+    notes = []
+    for some in (images, images.flip(0)):
+        with pytest.warns(UserWarning, match=r"not kept \(No space left on device\); make") as told:
+            extract_features(backbone, some, cache=cache)
+        notes += [str(note.message) for note in told]
+    assert len(set(notes)) == 1 < len(notes)  # which Python shows once
+    with pytest.raises(OutputError, match="x.safetensors cannot be written"):
+        cache["x"] = expected
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    extract_features(backbone, images, cache=cache)
+    assert len(cache) == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("unable to open file"), PermissionError(13, "no")])
+def test_a_cache_file_that_goes_while_it_is_opened_counts_as_absent(error, tmp_path, monkeypatch):
+    def gone(*_, **__):
+        raise error
+
+    cache = DiskCache(tmp_path)
+    cache["a"] = torch.zeros(3)
+    monkeypatch.setattr(feature_cache, "load_file", gone)
+    monkeypatch.setattr(feature_cache, "safe_open", gone)
+    assert "a" not in cache and not list(cache)
 
 
 def test_features_that_are_too_large_to_keep_are_returned(backbone, images, tmp_path):

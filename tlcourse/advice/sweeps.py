@@ -22,7 +22,8 @@ import pandas as pd
 import torch
 
 from tlcourse.advice.pools import Backend, Pool, pool
-from tlcourse.errors import SweepError
+from tlcourse.errors import OutputError, SweepError
+from tlcourse.files import locked, writing
 from tlcourse.runtime import progress
 
 Settings = Mapping[str, str | int | float]
@@ -95,6 +96,8 @@ def sweep(
     SweepError
         When cells failed for good (the others are done and kept), when the file belongs to another
         function and when the cluster is not there.
+    OutputError
+        When the file takes no more; what it holds stays, and a sweep there goes on.
 
     Examples
     --------
@@ -105,12 +108,14 @@ def sweep(
     2
     """
     wanted = {key: json.loads(key) for key in map(_key, cells)}  # numpy's numbers made plain
-    with _locked(path), _connect(path) as database:
-        _check_function(database, function)
+    path = Path(path)
+    busy = SweepError(f"another sweep is writing to {path}; wait until it ends")
+    with locked(path.with_name(f".{path.name}.lock"), busy), _connect(path) as database:
+        _check_function(database, function, path)
         states = dict(database.execute("SELECT key, state FROM cells"))
         missing = {key: cell for key, cell in wanted.items() if states.get(key) != "done"}
         interrupted = tuple(key for key in missing if states.get(key) == "started")
-        run = _Sweep(function, database, missing)
+        run = _Sweep(function, path, database, missing)
         with pool(backend, workers, address) as call_all, warnings.catch_warnings():
             # loky replaces a worker whose memory has grown; nothing is lost by that.
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
@@ -153,13 +158,16 @@ class _Sweep:
     def __init__(
         self,
         function: Callable[..., Result],
+        path: Path,
         database: sqlite3.Connection,
         missing: Mapping[str, Settings],
     ) -> None:
-        self.function, self.database, self.missing = function, database, dict(missing)
+        self.function, self.path, self.database = function, path, database
+        self.missing = dict(missing)
         self.tries = dict.fromkeys(missing, 0)
         self.failed: dict[str, str] = {}
         self.lock = threading.Lock()  # joblib hands out from threads of its own
+        self.unwritten: OutputError | None = None  # what stopped it
 
     def results(self, call_all: Pool) -> Iterator[str]:
         """Run until every cell is done or has failed for good; the keys as they are settled."""
@@ -181,21 +189,26 @@ class _Sweep:
                 if self._settle(key, result, error):
                     yield key
         except Exception as error:  # the pool's own: what a cell raises comes back as a result
-            if not out:
+            if not out or self.unwritten:
                 raise
             lost = f"its worker died: {type(error).__name__}: {error}"
             return {key: lost for key in keys if key in out}
+        if self.unwritten:
+            raise self.unwritten
         return {}
 
     def _hand_out(self, keys: Sequence[str], out: set[str]) -> Iterator[Any]:
         for key in keys:
             out.add(key)
             self.tries[key] += 1
-            self._write(
-                "INSERT INTO cells (key, state, started) VALUES (?, 'started', 1) "
-                "ON CONFLICT (key) DO UPDATE SET state = 'started', started = started + 1",
-                key,
-            )
+            try:
+                self._write(
+                    "INSERT INTO cells (key, state, started) VALUES (?, 'started', 1) "
+                    "ON CONFLICT (key) DO UPDATE SET state = 'started', started = started + 1",
+                    key,
+                )
+            except OutputError:
+                return  # joblib would wait for ever for a thread in which an error was raised
             yield joblib.delayed(_run)(self.function, key, dict(self.missing[key]))
 
     def _settle(self, key: str, result: str | None, error: str | None) -> bool:
@@ -216,8 +229,12 @@ class _Sweep:
         return True
 
     def _write(self, statement: str, *values: str | None) -> None:
-        with self.lock, self.database:
-            self.database.execute(statement, values)
+        try:
+            with self.lock, writing(self.path), self.database:
+                self.database.execute(statement, values)
+        except OutputError as error:
+            self.unwritten = error
+            raise
 
 
 def _run(
@@ -247,35 +264,27 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def _connect(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(path, check_same_thread=False)) as database:
+    with writing(path):
+        connection = sqlite3.connect(path, check_same_thread=False)
+    with closing(connection) as database:
         try:
-            database.executescript(_SCHEMA)
+            with writing(path):
+                database.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
             raise SweepError(f"{path} is not a file of results ({error})") from error
         yield database
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One sweep at a time for a file; SQLite's own lock, which ends with its process."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(path.with_name(f".{path.name}.lock"), timeout=0)) as lock:
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            raise SweepError(f"another sweep is writing to {path}; wait until it ends") from error
-        yield
-
-
-def _check_function(database: sqlite3.Connection, function: Callable[..., Result]) -> None:
+def _check_function(
+    database: sqlite3.Connection, function: Callable[..., Result], path: Path
+) -> None:
     """Compare names without their module: a function may move to another file and go on."""
     if not getattr(function, "__name__", "<no name>").isidentifier():
         raise SweepError("results are kept under the function's name; give it one by def")
     recorded = [row[0] for row in database.execute("SELECT function FROM sweep")]
     name = function.__name__
     if not recorded:
-        with database:
+        with writing(path), database:
             database.execute("INSERT INTO sweep VALUES (?)", (name,))
     elif recorded[0].rpartition(".")[2] != name:  # older files name the module, too
         raise SweepError(f"this file holds results of {recorded[0]}, not of {name}; use another")

@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import IO
 
 from tlcourse.datasets.layouts import printable
-from tlcourse.errors import ArchiveError
+from tlcourse.errors import ArchiveError, OutputError
+from tlcourse.files import writing
 
 MAX_FILES = 200_000
 MAX_BYTES = 20 * 2**30
@@ -69,6 +70,8 @@ def unpack(path: Path, folder: Path) -> None:
     ArchiveError
         For names that lead out of the folder, links, devices, encrypted or damaged archives, and
         for more than 200,000 files, 20 GiB or 200 times the archive's size.
+    OutputError
+        When the disk takes no more.
 
     Examples
     --------
@@ -86,7 +89,7 @@ def unpack(path: Path, folder: Path) -> None:
     try:
         with _members(path, folder) as members:
             _write(members, folder, limit)
-    except ArchiveError:
+    except (ArchiveError, OutputError):
         shutil.rmtree(folder, ignore_errors=True)
         raise
     except Exception as error:  # zipfile and tarfile raise many kinds for damaged files
@@ -115,7 +118,9 @@ def _write(members: Iterator[Member], folder: Path, limit: int) -> None:
                         f"the archive unpacks to more than {limit / 2**20:,.0f} MiB, {MAX_RATIO} "
                         "times its size or 20 GiB: photographs do not; it looks like a zip bomb"
                     )
-                file.write(chunk)
+                with writing(folder):
+                    file.write(chunk)
+                    file.flush()  # here, where it is not taken for a damaged archive
 
 
 def _safe_parts(name: str) -> tuple[str, ...]:

@@ -15,11 +15,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tlcourse import runtime
-from tlcourse.files import replacing
+from tlcourse.files import drop_partials, replacing
 from tlcourse.hashing import hash_tensors
 from tlcourse.networks.backbone import Backbone
 
 DEFAULT_BYTES = 2**30
+# RuntimeError is torch's, for a file that another process drops while safetensors opens it.
+_NOT_THERE = (OSError, SafetensorError, RuntimeError)
 
 
 def prefix_key(backbone: Backbone, up_to: str) -> str:
@@ -59,7 +61,8 @@ def cache_key(backbone: Backbone, images: Shaped[Tensor, "n 3 h w"], up_to: str)
 class DiskCache(MutableMapping):  # of str to Tensor; said so, beartype would read a file a call
     """Tensors kept as one safetensors file per key in a folder; a damaged file counts as absent.
 
-    Several processes may use one folder at the same time.
+    Several processes may use one folder at the same time. Setting an item raises OutputError where
+    the folder takes no file, or no more.
 
     Parameters
     ----------
@@ -91,7 +94,7 @@ class DiskCache(MutableMapping):  # of str to Tensor; said so, beartype would re
         path = self._path(key)
         try:
             tensor = load_file(path)["features"]
-        except (FileNotFoundError, SafetensorError) as error:
+        except _NOT_THERE as error:
             raise KeyError(key) from error
         with suppress(OSError):  # another process may have dropped it by now
             os.utime(path)  # its time of change says when it was last used
@@ -101,7 +104,10 @@ class DiskCache(MutableMapping):  # of str to Tensor; said so, beartype would re
         if self.max_bytes is not None and features.nbytes > self.max_bytes:
             return
         with replacing(self._path(key)) as temporary:
-            save_file({"features": features.contiguous()}, temporary)
+            try:
+                save_file({"features": features.contiguous()}, temporary)
+            except SafetensorError as error:  # what it makes of an error of the system
+                raise OSError(str(error)) from error
         self._drop_oldest()
 
     def __delitem__(self, key: str) -> None:
@@ -116,6 +122,7 @@ class DiskCache(MutableMapping):  # of str to Tensor; said so, beartype would re
         return sum(1 for _ in self)
 
     def _drop_oldest(self) -> None:
+        drop_partials(self.folder)  # what killed processes left counts, too
         if self.max_bytes is None:
             return
         found = []
@@ -145,7 +152,7 @@ def _is_whole(path: Path) -> bool:
     try:
         with safe_open(path, framework="pt"):
             return True
-    except (OSError, SafetensorError):
+    except _NOT_THERE:
         return False
 
 

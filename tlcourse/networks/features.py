@@ -1,6 +1,7 @@
 """The frozen part of a network runs once over the data; heads then train on what it gave."""
 
 import logging
+import warnings
 from contextlib import suppress
 from typing import Literal, NamedTuple
 
@@ -8,6 +9,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from tlcourse.errors import OutputError
 from tlcourse.modes import evaluating
 from tlcourse.networks.backbone import backbone_in
 from tlcourse.networks.engine import engine_for
@@ -57,7 +59,8 @@ def extract_features(
         Where results are kept: the course's own folder (at most 1 GiB, the least recently used go
         first), a dict in memory, a ``DiskCache``, or None to compute anew, as a stopwatch needs.
         Weights, modules, preprocessing, stage, images, kind of device and versions make up the
-        key, so what was computed from others is never returned.
+        key, so what was computed from others is never returned. Where they cannot be kept, a note
+        says so.
     batch_size
         Images that run at once.
 
@@ -93,7 +96,11 @@ def extract_features(
     with suppress(KeyError):
         return kept[key]
     features = run_prefix(backbone, images, up_to=up_to, batch_size=batch_size).features
-    kept[key] = features
+    try:
+        kept[key] = features
+    except OutputError as error:  # they are here all the same; without the key, it is told once
+        reason = str(error).partition(" cannot be written ")[2]
+        warnings.warn(f"features are computed each time, not kept {reason}", stacklevel=2)
     return features
 
 

@@ -80,7 +80,8 @@ def save_model(backbone: Backbone, folder: Path, settings: dict[str, Any]) -> No
     with replacing(folder / "model.json") as temporary:
         text = json.dumps(settings, indent=2, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
-    shutil.copyfile(Path(__file__).with_name("load_model.py"), folder / "load_model.py")
+    with replacing(folder / "load_model.py") as temporary:
+        shutil.copyfile(Path(__file__).with_name("load_model.py"), temporary)
 
 
 def load_network(folder: Path) -> tuple[Backbone, dict[str, Any]]:
@@ -110,10 +111,10 @@ def export_torch(folder: Path, images: Images) -> Path:
     path = folder / "model.pt2"
     content = io.BytesIO()
     torch.export.save(_exported(model, images), content)
-    with replacing(path) as temporary:
-        temporary.write_bytes(content.getvalue())
-    again = torch.export.load(path).module()
+    again = torch.export.load(content).module()
     _check(path, model, images, again(images).detach())
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
     return path
 
 
@@ -137,9 +138,10 @@ def export_onnx(folder: Path, images: Images) -> Path:
             external_data=False,
             verbose=False,
         )
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (logits,) = session.run(["logits"], {"images": images.numpy()})
-    _check(path, model, images, torch.from_numpy(np.asarray(logits)))
+        content = temporary.read_bytes()  # a session would keep the file open
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        (logits,) = session.run(["logits"], {"images": images.numpy()})
+        _check(path, model, images, torch.from_numpy(np.asarray(logits)))
     return path
 
 
@@ -210,8 +212,7 @@ def _check(path: Path, model: Classifier, images: Images, logits: Logits) -> Non
     with torch.inference_mode():
         apart = (model(images) - logits).abs().max().item()
     if not apart <= TOLERANCE:
-        path.unlink()
         raise RuntimeError(
             f"{path.name} gives logits up to {apart:.2g} from the model's, more than {TOLERANCE:g};"
-            " it was deleted"
+            " it was not written"
         )

@@ -14,6 +14,7 @@ from tlcourse.datasets import as_folder, open_image
 from tlcourse.datasets.layouts import check_name, printable, true_class, unwrapped, walk
 from tlcourse.diagnosis.maps import explain
 from tlcourse.errors import DatasetError, ImageError, ModelFolderError, OutputError
+from tlcourse.files import new_folder, writing
 from tlcourse.own_images.export import CHECKED, export_onnx, export_torch, load_network
 from tlcourse.own_images.load_model import load_model, prepare
 from tlcourse.runtime import progress
@@ -89,8 +90,8 @@ class Explained:
 def explain_files(model_folder: Path, path: Path, output: Path) -> Explained:
     """Pictures in a new folder that show where each image speaks for the model's answer.
 
-    Raises OutputError when ``output`` is there already, ModelFolderError where there is no model
-    and DatasetError where there is no readable image.
+    Raises OutputError when ``output`` is there already or cannot be written, ModelFolderError where
+    there is no model and DatasetError where there is no readable image.
     """
     output = Path(output)
     if output.exists():
@@ -98,22 +99,23 @@ def explain_files(model_folder: Path, path: Path, output: Path) -> Explained:
     backbone, settings = _load(load_network, model_folder)
     written: list[Path] = []
     unreadable: list[str] = []
-    for files, images, lines in _batches(Path(path), settings):
-        unreadable += lines
-        if not files:
-            continue
-        answers = predict(backbone, images).argmax(dim=1)
-        output.mkdir(parents=True, exist_ok=True)
-        for file, picture, answer in zip(
-            files, explain(backbone, images, answers), answers.tolist(), strict=True
-        ):
-            name = f"{len(written):04d}_{settings['classes'][answer]}_{file.stem}"[:60]
-            safe = "".join(c if c.isalnum() or c in "-_ " else "_" for c in name)
-            target = output / f"{safe}.png"
-            Image.fromarray(picture.permute(1, 2, 0).numpy()).save(target)
-            written.append(target)
-    if not written:
-        raise DatasetError(_nothing_read(path, unreadable))
+    with new_folder(output) as folder:
+        for files, images, lines in _batches(Path(path), settings):
+            unreadable += lines
+            if not files:
+                continue
+            answers = predict(backbone, images).argmax(dim=1)
+            for file, picture, answer in zip(
+                files, explain(backbone, images, answers), answers.tolist(), strict=True
+            ):
+                name = f"{len(written):04d}_{settings['classes'][answer]}_{file.stem}"[:60]
+                safe = "".join(c if c.isalnum() or c in "-_ " else "_" for c in name)
+                target = output / f"{safe}.png"
+                with writing(target):
+                    Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / target.name)
+                written.append(target)
+        if not written:
+            raise DatasetError(_nothing_read(path, unreadable))
     return Explained(tuple(written), tuple(unreadable))
 
 

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tlcourse.advice.strategies import strategy_named
 from tlcourse.datasets import as_folder, is_archive, unpack
 from tlcourse.datasets.dataset import ImageFiles
 from tlcourse.errors import DatasetError, OutputError
-from tlcourse.files import replacing
+from tlcourse.files import drop_partials, is_partial, locked, replacing
 from tlcourse.networks.backbones import BACKBONE, load_backbone
 from tlcourse.own_images.export import CHECKED, export_onnx, export_torch, save_model
 from tlcourse.own_images.fitting import (
@@ -29,7 +29,18 @@ from tlcourse.own_images.report import write_report
 
 STARTED = "started.json"  # there while a fit is under way: it may go on
 FAILED = "failed"  # in it, after an error: another fit may begin in the folder
-CHECKPOINTS, IMAGES = "checkpoints", "images"
+LOCK = ".lock"  # held by the process that fits
+CHECKPOINTS, IMAGES, PARTIAL = "checkpoints", "images", "images.partial"
+RESULTS = (
+    "history.csv",
+    "model.json",
+    "model.safetensors",
+    "load_model.py",
+    "model.pt2",
+    "model.onnx",
+    "report.html",
+    "MODEL_CARD.md",
+)
 
 
 def fit_folder(
@@ -75,7 +86,8 @@ def fit_folder(
     Raises
     ------
     OutputError
-        For an output that holds anything else, or lies in the source.
+        For an output that holds anything else, lies in the source, cannot be written or is another
+        process's at this time.
     DatasetError
         For unusable images.
     """
@@ -85,6 +97,7 @@ def fit_folder(
     backbone = load_backbone(backbone_name)
     call = {
         "source": str(source.resolve()),
+        "archive": _state_of(source),
         "backbone": backbone_name,
         "strategy": strategy,
         "image_size": image_size,
@@ -140,42 +153,78 @@ def advise_folder(
 @contextmanager
 def _attempt(source: Path, output: Path, call: Mapping[str, object]) -> Iterator[None]:
     """Begin or go on; after an error, keep no more than what the same call can go on from."""
-    fresh = _begin(source, output, call)
+    _examine(source, output, call)  # before anything is written
+    busy = OutputError(f"another fit is writing into {output}; wait until it ends")
     try:
-        yield
-    except Exception:
-        if fresh and not (output / CHECKPOINTS).exists():
-            shutil.rmtree(output)  # all there is in it is ours, and of no use
-        else:
-            _mark(output, {**call, FAILED: True})
-        raise
+        with locked(output / LOCK, busy):
+            fresh = _begin(source, output, call)
+            try:
+                yield
+            except Exception:
+                with suppress(OSError, OutputError):  # a full disk: the first error is to be told
+                    if fresh and not (output / CHECKPOINTS).exists():
+                        _delete(output, STARTED, IMAGES, PARTIAL)  # of no use
+                    else:
+                        _mark(output, {**call, FAILED: True})
+                raise
+    finally:
+        with suppress(OSError):  # it stays with anything in it
+            output.rmdir()
 
 
-def _begin(source: Path, output: Path, call: Mapping[str, object]) -> bool:
-    """Make the output folder, or find in it the same call, interrupted; whether it is new."""
+def _examine(source: Path, output: Path, call: Mapping[str, object]) -> dict[str, object] | None:
+    """Refuse what must not be written into; the call that began there before, if any."""
     if not source.exists():
         raise DatasetError(f"{source} is not there; expected a folder with one subfolder a class")
     if output.resolve().is_relative_to(source.resolve()):
         raise OutputError(
             f"{output} lies in {source}: the next run would take it for a class; write elsewhere"
         )
-    fresh = not output.exists() or (output.is_dir() and not any(output.iterdir()))
-    if not fresh:
-        started = output / STARTED
-        if not started.is_file():
-            raise OutputError(f"{output} is not empty; nothing in it is overwritten: name another")
-        before = json.loads(started.read_text(encoding="utf-8"))
-        failed = before.pop(FAILED, False)
-        if before != call and not failed:
-            raise OutputError(
-                f"{output} holds an interrupted fit with other images or options; call it as "
-                "before to go on, or name another folder"
-            )
-        if before != call:  # what that one left is of no use for this one
-            for name in (CHECKPOINTS, IMAGES):
-                shutil.rmtree(output / name, ignore_errors=True)
+    if not output.exists() or (output.is_dir() and all(map(_is_remains, output.iterdir()))):
+        return None
+    try:
+        before = json.loads((output / STARTED).read_text(encoding="utf-8"))
+        before.items()
+    except (OSError, ValueError, AttributeError) as error:  # none, or not ours
+        raise OutputError(
+            f"{output} is not empty; nothing in it is overwritten: name another"
+        ) from error
+    if before != call and not before.get(FAILED, False):
+        raise OutputError(
+            f"{output} holds an interrupted fit with other images or options; call it as "
+            "before to go on, or name another folder"
+        )
+    return before
+
+
+def _is_remains(path: Path) -> bool:
+    """Whether a fit left it that was killed before it began."""
+    return path.name == LOCK or is_partial(path)
+
+
+def _begin(source: Path, output: Path, call: Mapping[str, object]) -> bool:
+    """Mark the output folder as this call's, the only one that is writing; whether it is new."""
+    before = _examine(source, output, call)  # another one may have ended just now
+    for folder in (output, *(output / CHECKPOINTS).glob("*/")):
+        drop_partials(folder, older=0)
+    if before is not None and {**before, FAILED: True} != {**call, FAILED: True}:
+        _delete(output, CHECKPOINTS, IMAGES, *RESULTS)  # of no use for this one
     _mark(output, call)
-    return fresh
+    return before is None
+
+
+def _delete(output: Path, *names: str) -> None:
+    for path in (output / name for name in names):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _state_of(source: Path) -> list[int] | None:
+    """What tells an archive from another that was put in its place; None for a folder."""
+    status = source.stat() if source.is_file() else None
+    return status and [status.st_size, status.st_mtime_ns]
 
 
 def _mark(output: Path, call: Mapping[str, object]) -> None:
@@ -189,7 +238,7 @@ def _folder_of(source: Path, output: Path) -> Path:
         return source
     folder = output / IMAGES
     if not folder.exists():
-        partial = output / f"{IMAGES}.partial"
+        partial = output / PARTIAL
         shutil.rmtree(partial, ignore_errors=True)  # of an interrupted call of ours
         unpack(source, partial)
         partial.rename(folder)

@@ -1,5 +1,6 @@
 """What a training remembers from epoch to epoch, in memory and in the file it goes on from."""
 
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -58,8 +59,10 @@ class Checkpoint:
     def save(self, state: Mapping[str, Any]) -> None:
         """Put the state into the file, whole or not at all; only one process writes."""
         if is_first():
+            content = io.BytesIO()  # of a full disk torch would say "unexpected pos 576"
+            torch.save({"settings": self.settings, **state}, content)
             with replacing(self.path) as temporary:
-                torch.save({"settings": self.settings, **state}, temporary)
+                temporary.write_bytes(content.getbuffer())
 
 
 class Run:
