@@ -138,8 +138,10 @@ def _split_chain(network: nn.Module, classifier: Classifier, run: Call) -> Stage
     if any(isinstance(m, PartOf) for m in neck.modules()):
         _share_out(stem, neck, last.output)
     strides = [stride_of(images, block.output) for block in blocks]
-    stages = {"stem": stem, **group_by_stride(blocks, strides), "neck": neck}
-    return {**stages, "head": classifier.linear}
+    stages = group_by_stride(blocks, strides)
+    if "stem" in stages:  # blocks on maps as large as the stem's
+        stem = nn.Sequential(stem, *stages.pop("stem").children())
+    return {"stem": stem, **stages, "neck": neck, "head": classifier.linear}
 
 
 def _depends_on_parameters(network: nn.Module, images: Tensor, blocks: Sequence[Call]) -> bool:
