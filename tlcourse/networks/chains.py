@@ -86,6 +86,11 @@ class Bound(nn.Module):
         return self.block(x, *args, **{k: _like(v, x) for k, v in self.kwargs.items()})
 
 
+def is_bound(module: nn.Module) -> bool:
+    """Whether a part of it was handed constants, which are right for images of one size only."""
+    return any(isinstance(part, Bound) for part in module.modules())
+
+
 def _like(value: Any, x: Tensor) -> Any:
     return value.to(x.device) if isinstance(value, Tensor) else value
 

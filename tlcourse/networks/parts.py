@@ -6,8 +6,8 @@ modules of the chain where these are all, otherwise the network's own ``forward_
 """
 
 import copy
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import Any
 
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from tlcourse.modes import evaluating
 from tlcourse.networks.chains import (
-    Bound,
     Call,
     NotAChain,
     find_blocks,
     group_by_stride,
+    is_bound,
     linked,
     opened,
     record,
@@ -63,7 +63,12 @@ def split_any(network: nn.Module) -> Stages:
     """Any other network: by its chain of blocks, else all but its last linear layer, and that."""
     classifier = find_classifier(network)
     # What is cut is tried with gradients too, which inference mode does not give.
-    with torch.inference_mode(False), evaluating(network), torch.no_grad():
+    with (
+        torch.inference_mode(False),
+        evaluating(network),
+        torch.no_grad(),
+        _telling(classifier.linear),
+    ):
         images = _images(network, *2 * [_size(network)])
         try:
             run = record(network, images)
@@ -87,11 +92,25 @@ def split_any(network: nn.Module) -> Stages:
     return stages
 
 
+@contextmanager
+def _telling(linear: nn.Linear) -> Iterator[None]:
+    """Random weights instead of zeros, whose logits would be right whatever the features are."""
+    weight = linear.weight
+    zero = not weight.is_meta and not weight.any()
+    if zero:
+        weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+    try:
+        yield
+    finally:
+        if zero:
+            weight.zero_()
+
+
 def runs_as(network: nn.Module, stages: Stages) -> bool:
     """Whether stages give the network's logits, for images that are not square if it takes them."""
     size = _size(network)
     composed = nn.Sequential(*stages.values())
-    bound = any(isinstance(m, Bound) for m in composed.modules())
+    bound = is_bound(composed)
     with evaluating(network), evaluating(composed), torch.no_grad():
         for height, width in ((96, 128), (size, size)):
             images = _images(network, height, width)[:1]
