@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from safetensors.torch import save_file
 
 from tlcourse.datasets import load_dataset
 from tlcourse.errors import BackboneError
@@ -276,3 +277,24 @@ def test_googlenet_sees_images_as_torchvisions_does(tmp_path, monkeypatch):
     mean, std = (torch.tensor(c).view(3, 1, 1) for c in (transform.mean, transform.std))
     with torch.inference_mode():
         torch.testing.assert_close(ours(images), theirs((images / 255 - mean) / std))
+
+
+def test_an_encoder_gets_a_new_head_on_its_published_weights(tmp_path, monkeypatch):
+    name = "eva02_tiny_patch14_224"
+    encoder = timm.create_model(name).eval()
+    assert encoder.num_classes == 0
+    path = tmp_path / "model.safetensors"
+    save_file(encoder.state_dict(), path)
+    monkeypatch.setattr(pretrained, "_timm_weights", lambda name, config, download: path)
+    backbone = load_backbone(name, seed=3)
+    assert backbone.provenance == "timm timm/eva02_tiny_patch14_224.mim_in22k"
+    assert backbone.licence == "mit" and backbone.num_classes == 1000
+    assert torch.equal(load_backbone(name, seed=3).head.weight, backbone.head.weight)
+    assert not torch.equal(load_backbone(name, seed=4).head.weight, backbone.head.weight)
+    images = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        features = encoder(images)
+        torch.testing.assert_close(backbone.features(images, up_to="neck"), features)
+        torch.testing.assert_close(backbone(images), backbone.head(features))
+    # As wide as nn.Linear draws it, not the zeros of some families.
+    assert backbone.head.weight.std().item() == pytest.approx((3 * 192) ** -0.5, rel=0.02)

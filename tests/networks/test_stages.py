@@ -1,11 +1,15 @@
 """Stages against the networks of torchvision and timm that they were cut from."""
 
+from typing import ClassVar
+
 import pytest
 import timm
 import torch
 import torchvision
 from torch import nn
 
+from tlcourse.errors import BackboneError
+from tlcourse.networks.backbone import Backbone, Preprocessing
 from tlcourse.networks.stages import split_into_stages
 
 ALL_STAGES = ["stem", "stage1", "stage2", "stage3", "stage4", "neck", "head"]
@@ -42,6 +46,7 @@ FOUND = {
     ("timm", "nf_regnet_b0"): "1234",
     ("timm", "starnet_s1"): "1234",
     ("timm", "resnet18d"): "1234",
+    ("timm", "ghostnet_050"): "1234",  # its first block leaves maps as large as its stem's
 }
 
 
@@ -97,6 +102,32 @@ def test_stages_that_are_found_run_like_the_network(library, name):
     assert made or set(held) == parameters
 
 
+class AddsInPlace(nn.Module):
+    """A block whose output is the very tensor that its layers put out, with a shortcut in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1))
+
+    def forward(self, x):
+        y = self.layers(x)
+        y += x
+        return y
+
+
+def test_a_block_that_adds_in_place_is_more_than_its_layers():
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 4, 4),
+        *(AddsInPlace() for _ in range(4)),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 2),
+    )
+    stages = split_into_stages(network)
+    assert list(stages) == ALL_STAGES
+    assert stages["stage1"][0] is network[1]
+
+
 def test_what_its_blocks_are_handed_goes_on_learning():
     """Mixed rotary positions are computed from parameters, outside of the blocks."""
     network = create("timm", "vit_small_patch16_rope_mixed_224").eval()
@@ -123,6 +154,60 @@ def test_what_cannot_be_cut_has_a_body_and_a_head():
         stages = split_into_stages(network)
         assert list(stages) == ["body", "head"]
         assert torch.equal(stages["head"](stages["body"](images)), expected)
+
+
+class Turned(nn.Module):
+    """Blocks that are handed the positions of a map's places, as rotary embeddings are."""
+
+    pretrained_cfg: ClassVar = {"input_size": (3, 32, 32)}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 4, 4)
+        self.blocks = nn.ModuleList(Shifted() for _ in range(4))
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, images):
+        x = self.stem(images)
+        places = torch.linspace(0, 1, x.shape[-1])
+        for block in self.blocks:
+            x = block(x, places)
+        return self.head(x.mean([2, 3]))
+
+
+class Shifted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1))
+
+    def forward(self, x, places):
+        return self.layers(x + places)
+
+
+def test_blocks_that_were_handed_positions_take_one_size():
+    network = Turned().eval()
+    preprocessing = Preprocessing(32, 32, "bicubic", (0.5,) * 3, (0.5,) * 3)
+    stages = split_into_stages(network)
+    backbone = Backbone("turned", stages, preprocessing, licence="none", provenance="none")
+    assert backbone.stage_names == tuple(ALL_STAGES)
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(backbone(images), network(images))
+    with pytest.raises(BackboneError, match="32 × 32 px only, got 40 × 40"):
+        backbone(torch.zeros(1, 3, 40, 40))
+
+
+class Bent(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x).sin()
+
+
+def test_weights_of_zero_do_not_hide_logits_that_are_not_linear():
+    network = Bent(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    nn.init.zeros_(network[-1].weight)
+    nn.init.zeros_(network[-1].bias)
+    with pytest.raises(ValueError, match="Bent are not those of one linear layer"):
+        split_into_stages(network)
+    assert not network[-1].weight.any()
 
 
 def test_logits_that_no_single_linear_layer_gives_are_refused():

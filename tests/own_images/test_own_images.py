@@ -314,6 +314,18 @@ def test_models_are_saved_under_their_librarys_names(name, tmp_path):
         assert torch.allclose(backbone(images), network(images), atol=1e-5)
 
 
+def test_an_encoder_is_saved_under_its_librarys_names_with_its_new_head(tmp_path):
+    network = load_backbone("eva02_tiny_patch14_224", pretrained=False, num_classes=3)
+    sizes = {"image_size": 224, "resize_size": 224, "interpolation": "bicubic"}
+    save_model(network, tmp_path, {"classes": list("abc"), **sizes})
+    again, _ = load_model(tmp_path)
+    backbone, _ = load_network(tmp_path)
+    images = load_dataset("digits").tensors("test", 224)[0][:1]
+    with torch.inference_mode():
+        assert torch.allclose(again(images), network(images), atol=1e-5)
+        assert torch.equal(backbone(images), network(images))
+
+
 def test_a_head_is_saved_as_the_linear_layer_that_it_is(tmp_path):
     network = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=3)
     settings = {"classes": list("abc"), **SIZES}

@@ -48,6 +48,7 @@ def log_me(features: Features, labels: Labels) -> float:
     u, s, _ = np.linalg.svd(x, full_matrices=False)
     if not s.any():  # features that are 0 say as much as none: what is left is noise
         u, s = u[:, :0], s[:0]
+    s = s / s.max(initial=1e-300)  # α takes up any scale of the features
     return float(np.mean([_log_evidence(u, s**2, (y == c).astype(float)) for c in np.unique(y)]))
 
 
@@ -62,7 +63,8 @@ def _log_evidence(u: np.ndarray, spectrum: np.ndarray, y: np.ndarray) -> float:
         gamma = ratio.sum()
         squared_weights = (spectrum * along / (spectrum + alpha / beta) ** 2).sum()
         squared_error = ((1 - ratio) ** 2 * along).sum() + beyond
-        new = gamma / max(squared_weights, 1e-12), (n - gamma) / max(squared_error, 1e-12)
+        noise = max(n - gamma, 1e-12) / max(squared_error, 1e-12)
+        new = gamma / max(squared_weights, 1e-12), noise
         settled = np.allclose((alpha, beta), new, rtol=TOLERANCE)
         alpha, beta = new
         if settled:

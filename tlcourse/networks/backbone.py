@@ -8,6 +8,7 @@ from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor, nn
 
 from tlcourse.errors import BackboneError
+from tlcourse.networks.chains import is_bound
 from tlcourse.networks.heads import linear_layers
 from tlcourse.networks.stages import Stages
 from tlcourse.shapes import Logits
@@ -58,7 +59,8 @@ class Backbone(nn.Module):
     preprocessing, licence, provenance
         What the weights expect, may be used for, and come from.
     min_size, fixed_size
-        Pixels: the smallest image, and the only one where there is such.
+        Pixels: the smallest image, and the only one where there is such: also where blocks were
+        handed position embeddings for that size.
 
     Examples
     --------
@@ -90,7 +92,7 @@ class Backbone(nn.Module):
         self.licence = licence
         self.provenance = provenance
         self.min_size = min_size
-        self.fixed_size = fixed_size
+        self.fixed_size = fixed_size or (preprocessing.image_size if is_bound(self) else None)
 
     @property
     def feature_size(self) -> int:

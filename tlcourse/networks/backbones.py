@@ -62,7 +62,9 @@ def load_backbone(
     pretrained
         False initialises at random from ``seed``.
     num_classes
-        Puts a fresh linear head on it; None keeps the head of the weights.
+        Puts a fresh linear head on it; None keeps the head of the weights. What timm publishes as
+        an encoder without a head (DINOv2, SigLIP, SAM …) gets a new one for 1000 classes, drawn
+        from ``seed``.
     download
         Nothing is downloaded unless this is true.
     seed

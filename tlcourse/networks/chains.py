@@ -8,6 +8,7 @@ it, is the blocks.
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -25,7 +26,11 @@ class NotAChain(Exception):
 
 @dataclass
 class Call:
-    """One run of a module: what went in first, what else went in, and what came out."""
+    """One run of a module: what went in first, what else went in, and what came out.
+
+    ``before`` and ``after`` are the versions of the first input and the output, which count what is
+    written into a tensor: ``x += shortcut`` leaves the tensor that it was, with another version.
+    """
 
     path: str
     module: nn.Module
@@ -33,6 +38,8 @@ class Call:
     output: Any = None
     constants: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     inner: list["Call"] = field(default_factory=list)
+    before: int = 0
+    after: int = 0
 
 
 def record(network: nn.Module, images: Tensor) -> Call:
@@ -42,13 +49,15 @@ def record(network: nn.Module, images: Tensor) -> Call:
 
     def enter(path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         call = Call(path, module, args[0] if args else None)
+        call.before = _version(call.given)
         if any(v is not None and v is not False for v in (*args[1:], *kwargs.values())):
             call.constants = args[1:], kwargs
         running[-1].inner.append(call)
         running.append(call)
 
     def leave(module: nn.Module, args: object, output: Any) -> None:
-        running.pop().output = output
+        call = running.pop()
+        call.output, call.after = output, _version(output)
 
     hooks = []
     for path, module in network.named_modules():
@@ -77,14 +86,23 @@ class Bound(nn.Module):
         return self.block(x, *args, **{k: _like(v, x) for k, v in self.kwargs.items()})
 
 
+def is_bound(module: nn.Module) -> bool:
+    """Whether a part of it was handed constants, which are right for images of one size only."""
+    return any(isinstance(part, Bound) for part in module.modules())
+
+
 def _like(value: Any, x: Tensor) -> Any:
     return value.to(x.device) if isinstance(value, Tensor) else value
 
 
+def _version(x: object) -> int:
+    return x._version if isinstance(x, Tensor) and not x.is_inference() else 0
+
+
 def linked(calls: Sequence[Call]) -> bool:
-    """Whether each call takes the very tensor that the one before it put out."""
+    """Whether each call takes the very tensor that the one before it put out, as it was then."""
     return all(
-        isinstance(one.output, Tensor) and one.output is other.given
+        isinstance(one.output, Tensor) and one.output is other.given and one.after == other.before
         for one, other in pairwise(calls)
     )
 
@@ -95,7 +113,10 @@ def opened(call: Call, nested: bool = False) -> Iterator[Call]:
     if call.constants is None and (
         isinstance(call.module, nn.Sequential) or any(len(members) > 1 for members in lists)
     ):
-        ends = Call("", call.module, None, call.given), Call("", call.module, call.output)
+        ends = (
+            Call("", call.module, None, call.given, after=call.before),
+            Call("", call.module, call.output, before=call.after),
+        )
         inside = {id(p) for inner in call.inner for p in inner.module.parameters()}
         whole = all(id(p) in inside for p in call.module.parameters())
         layers = nested and any(_plain(c) and _size(c.module) for c in call.inner)  # of one block
@@ -124,8 +145,10 @@ def find_blocks(chain: list[Call], network: nn.Module, classifier: Classifier) -
 
 def _stem_rule(network: nn.Module) -> Callable[[Call], bool]:
     """By the names that timm gives its stem; elsewhere by what is no more than one layer."""
-    matcher = getattr(network, "group_matcher", None)
-    groups = matcher(coarse=True) if matcher else None
+    matcher: Any = getattr(network, "group_matcher", None)
+    groups = None
+    with suppress(Exception):  # no such method, or one that refuses coarse groups
+        groups = matcher(coarse=True)
     if not isinstance(groups, dict) or not groups.get("stem"):
         return _plain
     stem = groups["stem"]

@@ -6,8 +6,8 @@ modules of the chain where these are all, otherwise the network's own ``forward_
 """
 
 import copy
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import Any
 
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from tlcourse.modes import evaluating
 from tlcourse.networks.chains import (
-    Bound,
     Call,
     NotAChain,
     find_blocks,
     group_by_stride,
+    is_bound,
     linked,
     opened,
     record,
@@ -66,7 +66,12 @@ def split_any(network: nn.Module, image_size: int | None = None) -> Stages:
     """
     classifier = find_classifier(network)
     # What is cut is tried with gradients too, which inference mode does not give.
-    with torch.inference_mode(False), evaluating(network), torch.no_grad():
+    with (
+        torch.inference_mode(False),
+        evaluating(network),
+        torch.no_grad(),
+        _telling(classifier.linear),
+    ):
         images = _images(network, *2 * [image_size or _size(network)])
         try:
             run = record(network, images)
@@ -90,11 +95,25 @@ def split_any(network: nn.Module, image_size: int | None = None) -> Stages:
     return stages
 
 
+@contextmanager
+def _telling(linear: nn.Linear) -> Iterator[None]:
+    """Random weights instead of zeros, whose logits would be right whatever the features are."""
+    weight = linear.weight
+    zero = not weight.is_meta and not weight.any()
+    if zero:
+        weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+    try:
+        yield
+    finally:
+        if zero:
+            weight.zero_()
+
+
 def runs_as(network: nn.Module, stages: Stages, image_size: int | None = None) -> bool:
     """Whether stages give the network's logits, for images that are not square if it takes them."""
     size = image_size or _size(network)
     composed = nn.Sequential(*stages.values())
-    bound = any(isinstance(m, Bound) for m in composed.modules())
+    bound = is_bound(composed)
     with evaluating(network), evaluating(composed), torch.no_grad():
         for height, width in ((96, 128), (size, size)):
             images = _images(network, height, width)[:1]
@@ -142,8 +161,8 @@ def _split_chain(network: nn.Module, classifier: Classifier, run: Call) -> Stage
         _share_out(stem, neck, last.output)
     strides = [stride_of(images, block.output) for block in blocks]
     stages = group_by_stride(blocks, strides)
-    if "stem" in stages:  # blocks on maps larger than a quarter
-        stem = nn.Sequential(stem, stages.pop("stem"))
+    if "stem" in stages:  # blocks on maps as large as the stem's
+        stem = nn.Sequential(stem, *stages.pop("stem").children())
     return {"stem": stem, **stages, "neck": neck, "head": classifier.linear}
 
 

@@ -31,6 +31,7 @@ _LITE0_ORIGIN = (
     f"PyPI package {_LITE0_PACKAGE.replace('_', '-')} 0.1.0: Google's EfficientNet-Lite0, "
     "trained on ImageNet-1k, converted to PyTorch by ML Illustrated"
 )
+_NEW_CLASSES = 1000  # of the head that an encoder gets
 _WITH_EXTRA_CLASSIFIERS = ("googlenet", "inception_v3")  # which are not used here
 
 
@@ -138,14 +139,18 @@ def from_torchvision(name: str, pretrained: bool, download: bool, seed: int) -> 
 
 
 def from_timm(name: str, pretrained: bool, download: bool, seed: int) -> Backbone:
-    """timm's network with the weights of its default configuration."""
-    options: dict[str, Any] = {}
+    """timm's network with the weights of its default configuration; a new head if it has none."""
+    found = timm.get_pretrained_cfg(name)
+    published = found.to_dict() if found else {}
+    headless = published.get("num_classes") == 0  # an encoder
+    options: dict[str, Any] = {"num_classes": _NEW_CLASSES} if headless else {}
     if pretrained:
-        published = timm.get_pretrained_cfg(name)
-        path = _timm_weights(name, published.to_dict() if published else {}, download)
-        options = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(path)}}
+        path = _timm_weights(name, published, download)
+        options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(path)}}
     with seeded(seed):
         network = timm.create_model(name, **options)
+        if headless:  # where timm may have put zeros
+            _draw_head(network)
     config: dict[str, Any] = vars(network)["pretrained_cfg"]
     size = config["input_size"][-1]
     return Backbone(
@@ -162,6 +167,14 @@ def from_timm(name: str, pretrained: bool, download: bool, seed: int) -> Backbon
         provenance=_provenance(f"timm {config['hf_hub_id']}" if pretrained else None, seed),
         fixed_size=size if config.get("fixed_input_size") else None,
     )
+
+
+def _draw_head(network: nn.Module) -> None:
+    """Draw the classifier's weights as ``nn.Linear`` does."""
+    head: Any = network
+    for layer in head.get_classifier().modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            layer.reset_parameters()
 
 
 def _provenance(published: str | None, seed: int) -> str:
