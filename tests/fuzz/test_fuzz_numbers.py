@@ -88,52 +88,28 @@ def check(score, low, high, *arguments, **options):
 
 @pytest.mark.unchecked
 @pytest.mark.parametrize(
-    ("score", "low", "high"),
+    ("score", "low", "high", "inputs"),
     [
-        (log_me, -math.inf, math.inf),
-        (leep, -math.inf, 0),
-        (h_score, 0, 2),
-        (nearest_centroid_accuracy, 0, 1),
-        (probe_accuracy, 0, 1),
+        (log_me, -math.inf, math.inf, labelled()),
+        (leep, -math.inf, 0, labelled()),
+        (h_score, 0, 2, labelled()),
+        (nearest_centroid_accuracy, 0, 1, labelled()),
+        (probe_accuracy, 0, 1, labelled()),
+        (calibration_error, 0, 1, classified()),
+        (fit_temperature, 1e-6, math.inf, classified()),
+        (frechet_distance, 0, math.inf, pairs()),
+        (mmd, -math.inf, math.inf, pairs()),
+        (linear_cka, -math.inf, 1, pairs()),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_transfer_scores(score, low, high):
+def test_scores_are_right_or_refused(score, low, high, inputs):
+    seeded = {"seed": 0} if score in (nearest_centroid_accuracy, probe_accuracy) else {}
+
     @fuzz
-    @given(labelled())
-    def run(data):
-        seeded = {"seed": 0} if score in (nearest_centroid_accuracy, probe_accuracy) else {}
-        check(score, low, high, *data, **seeded)
-
-    run()
-
-
-@pytest.mark.unchecked
-@pytest.mark.parametrize(
-    ("score", "low", "high"),
-    [(calibration_error, 0, 1), (fit_temperature, 1e-6, math.inf)],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_scores_of_logits(score, low, high):
-    @fuzz
-    @given(classified())
-    def run(data):
-        check(score, low, high, *data)
-
-    run()
-
-
-@pytest.mark.unchecked
-@pytest.mark.parametrize(
-    ("score", "low", "high"),
-    [(frechet_distance, 0, math.inf), (mmd, -math.inf, math.inf), (linear_cka, -math.inf, 1)],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_scores_of_two_samples(score, low, high):
-    @fuzz
-    @given(pairs())
+    @given(inputs)
     def run(two):
-        check(score, low, high, *two)
+        check(score, low, high, *two, **seeded)
 
     run()
 
