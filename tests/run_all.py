@@ -1,6 +1,7 @@
-"""Lint, types, contracts, unit tests with doctests, then every notebook; prints each part's time.
+"""Lint, types, contracts, unit tests with doctests, programs, every notebook; each part's time.
 
-Unit tests run side by side, notebooks one after the other: they measure times.
+Programs are whole ones: started, fuzzed, killed, or run from a folder of images to a report. They
+and the unit tests run side by side, notebooks one after the other: they measure times.
 
     python tests/run_all.py [full]
 
@@ -14,7 +15,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SIDE_BY_SIDE = ["-n", "logical", "--maxprocesses", "4", "--dist", "worksteal"]
+PROGRAMS = ["tests/programs", "tests/fuzz"]
 CELL_TIMEOUT = {"quick": 300, "full": 7200}  # seconds
 
 
@@ -22,22 +23,21 @@ def main() -> int:
     profile = sys.argv[1] if len(sys.argv) > 1 else "quick"
     python = [sys.executable, "-m"]
     lint_imports = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    side_by_side = [
+        *(*python, "pytest", "-n", "logical", "--maxprocesses", "4", "--dist", "worksteal"),
+        *("-p", "no:nbval", "--durations=10", "-q"),  # nbval takes two seconds to import
+    ]
     parts = {
         "ruff": [*python, "ruff", "check", "."],
         "format": [*python, "ruff", "format", "--check", "."],
         "types": [*python, "mypy"],
         "contracts": [sys.executable, "-c", lint_imports],
         "unit tests": [
-            *python,
-            "pytest",
-            *SIDE_BY_SIDE,
-            *("-p", "no:nbval"),  # it takes two seconds to import
-            "--doctest-modules",
-            "--durations=10",
-            "-q",
-            "tests",
-            "tlcourse",
+            *side_by_side,
+            *(f"--ignore={folder}" for folder in PROGRAMS),
+            *("--doctest-modules", "tests", "tlcourse"),
         ],
+        "programs": [*side_by_side, *PROGRAMS],
         "notebooks": [
             *python,
             "pytest",
@@ -56,7 +56,7 @@ def main() -> int:
         print(f"\n== {name}", flush=True)
         started = time.perf_counter()
         # One thread for each process: two that share the cores wait for each other.
-        threads = {"OMP_NUM_THREADS": "1"} if name == "unit tests" else {}
+        threads = {"OMP_NUM_THREADS": "1"} if name in ("unit tests", "programs") else {}
         code = subprocess.run(command, cwd=ROOT, env=environment | threads).returncode
         results.append((name, time.perf_counter() - started, code))
     print()

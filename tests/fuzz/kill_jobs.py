@@ -58,7 +58,7 @@ def cell(*, number: int) -> dict[str, float]:
 
 def sweep(folder: Path, material: Path) -> None:
     @contextlib.contextmanager
-    def one_process(*_):  # its workers are killed in tests/advice/test_sweeps.py
+    def one_process(*_):  # its workers are killed in tests/programs/test_sweeps.py
         yield lambda calls: (call(*given) for call, given, _ in calls)
 
     with mock.patch.object(sweeps, "pool", one_process):

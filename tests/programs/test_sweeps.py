@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+import torch
 from pandas.testing import assert_frame_equal
 from sweep_jobs import CELLS, LAST, deadly, fragile, job
 
@@ -38,8 +39,11 @@ def environment():
 
 @pytest.fixture(scope="module")
 def undisturbed() -> pd.DataFrame:
-    """What a plain loop gives, without any of the sweep's code."""
+    """What a plain loop gives, without any of the sweep's code, on one thread as its workers have."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     rows = [{**cell, **job(**cell)} for cell in CELLS]
+    torch.set_num_threads(threads)
     key = [json.dumps(cell, sort_keys=True) for cell in CELLS]
     return pd.DataFrame(rows, index=key).sort_index().reset_index(drop=True)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
@@ -47,9 +49,13 @@ def photographs(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(photographs, tmp_path_factory) -> Path:
-    output = tmp_path_factory.mktemp("model") / "out"
-    fit_folder(photographs, output, image_size=64, strategy="extraction", say=lambda line: None)
+def model(photographs) -> Path:
+    """Fitted and exported once, by the first process of the session that asks for it."""
+    output = Path(os.environ["TLCOURSE_BUILD_DIR"], "model of photographs")
+    with FileLock(f"{output}.lock"):
+        if not output.exists():
+            options = {"image_size": 64, "strategy": "extraction", "say": lambda line: None}
+            fit_folder(photographs, output, **options)
     return output
 
 
