@@ -39,7 +39,7 @@ def environment():
 
 @pytest.fixture(scope="module")
 def undisturbed() -> pd.DataFrame:
-    """What a plain loop gives, without any of the sweep's code, on one thread as its workers have."""
+    """What a plain loop gives, without any of the sweep's code, on one thread as workers have."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     rows = [{**cell, **job(**cell)} for cell in CELLS]
