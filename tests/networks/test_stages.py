@@ -46,6 +46,7 @@ FOUND = {
     ("timm", "nf_regnet_b0"): "1234",
     ("timm", "starnet_s1"): "1234",
     ("timm", "resnet18d"): "1234",
+    ("timm", "repvit_m0_9"): "1234",  # two heads beside each other in one module
     ("timm", "ghostnet_050"): "1234",  # its first block leaves maps as large as its stem's
 }
 
@@ -210,9 +211,51 @@ def test_weights_of_zero_do_not_hide_logits_that_are_not_linear():
     assert not network[-1].weight.any()
 
 
+class SumOfHeads(nn.Module):
+    """Heads on features of their own, weighed as EfficientViM's are, or as a maximum."""
+
+    num_classes = 2
+
+    def __init__(self, weigh) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.heads = nn.ModuleList([nn.Linear(4, 2), nn.Linear(4, 2)])
+        self.weigh = weigh
+
+    def get_classifier(self):
+        return self.heads
+
+    def forward(self, x):
+        x = self.layers(x)
+        return self.weigh(self.heads[0](x), self.heads[1](x.square()))
+
+
+def test_heads_that_are_weighed_become_one():
+    network = SumOfHeads(lambda a, b: 0.2 * a + 0.8 * b)
+    images = torch.randn(2, 3, 8, 8)
+    with torch.inference_mode():
+        expected = network(images)
+        stages = split_into_stages(network)
+        torch.testing.assert_close(stages["head"](stages["body"](images)), expected)
+        # The library's heads hold what the one head learns.
+        stages["head"].weight += 1
+        stages["head"].bias += 1
+        torch.testing.assert_close(stages["head"](stages["body"](images)), network(images))
+
+
+def test_heads_in_a_list_become_one():
+    network = create("timm", "crossvit_tiny_240").eval()
+    images = torch.randn(1, 3, 240, 240)
+    with torch.inference_mode():
+        expected = network(images)
+        stages = split_into_stages(network)
+        torch.testing.assert_close(stages["head"](stages["body"](images)), expected)
+    assert stages["head"].in_features == 96 + 192
+
+
 def test_logits_that_no_single_linear_layer_gives_are_refused():
-    with pytest.raises(ValueError, match="CrossVit are not those of one linear layer"):
-        split_into_stages(create("timm", "crossvit_tiny_240"))
+    with pytest.raises(ValueError, match="SumOfHeads are not those of one linear layer"):
+        split_into_stages(SumOfHeads(torch.maximum))
 
 
 def test_a_network_without_a_linear_classifier_is_refused():

@@ -1,6 +1,7 @@
 """The last layer of a network, from features to logits, as one linear layer to take off."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -9,10 +10,32 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Classifier:
-    """One linear layer, and what takes the place of the layers it was made of (by their ``id``)."""
+    """One linear layer, and what takes the place of the layers it was made of (by their ``id``).
+
+    ``heads`` are the library's layers where it was made of several.
+    """
 
     linear: nn.Linear
     stand_ins: Mapping[int, nn.Module]
+    heads: Sequence[nn.Linear] = ()
+
+    def share_bias(self) -> None:
+        """Let every head hold the one bias, so that the library's names hold what it learns."""
+        for head in self.heads:
+            head.bias.data = self.linear.bias.data
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Random weights instead of zeros, whose logits would be right whatever goes in."""
+        weight = self.linear.weight
+        zero = not weight.is_meta and not weight.any()
+        if zero:
+            weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+        try:
+            yield
+        finally:
+            if zero:
+                weight.zero_()
 
     def is_in(self, module: nn.Module) -> bool:
         """Whether a layer that it was made of belongs to ``module``."""
@@ -33,8 +56,8 @@ class Place(nn.Module):
 def find_classifier(network: nn.Module) -> Classifier:
     """The layer that classifies, named by the library or the last linear one.
 
-    A 1 × 1 convolution is turned into the linear layer that it is. Two heads whose logits are
-    averaged (DeiT's class and distillation token) become one that sees the features of both.
+    A 1 × 1 convolution is turned into the linear layer that it is. Several heads whose logits are
+    averaged (DeiT's class and distillation token) become one that sees the features of all.
 
     Raises
     ------
@@ -44,7 +67,7 @@ def find_classifier(network: nn.Module) -> Classifier:
     named = getattr(network, "get_classifier", None)
     found = named() if named is not None else network
     kinds = (nn.Linear, nn.Conv2d) if named is not None else nn.Linear
-    heads = found if isinstance(found, tuple | list) else [found]
+    heads = list(_heads(found, getattr(network, "num_classes", None)))
     layers = [layer for head in heads if (layer := _last(head, kinds)) is not None]
     linear = [one for layer in layers if (one := _as_linear(layer)) is not None]
     if not linear or len(linear) < len(heads):
@@ -55,6 +78,18 @@ def find_classifier(network: nn.Module) -> Classifier:
     if len(linear) == 1:
         return Classifier(linear[0], {id(layers[0]): nn.Identity()})
     return _averaged(layers, linear)
+
+
+def _heads(found: object, classes: int | None) -> Iterator[nn.Module]:
+    """Each by itself, from lists and from a module that holds several beside each other."""
+    if isinstance(found, tuple | list | nn.ModuleList):
+        for one in found:
+            yield from _heads(one, classes)
+        return
+    assert isinstance(found, nn.Module)
+    lasts = {child: _last(child, nn.Linear) for child in found.children()}
+    several = [child for child, last in lasts.items() if last and last.out_features == classes]
+    yield from several if len(several) > 1 else [found]
 
 
 def _last(module: nn.Module, kinds: type | tuple[type, ...]) -> nn.Module | None:
@@ -73,18 +108,18 @@ def _as_linear(layer: nn.Module) -> nn.Linear | None:
 def _averaged(layers: list[nn.Module], linear: list[nn.Linear]) -> Classifier:
     """Of heads that each see their own features: the mean of their logits.
 
-    The heads become views of the one layer, so that the library's names hold what it learns.
+    The heads' weights become views of the one layer's, see ``share_bias``.
     """
     sizes = [one.in_features for one in linear]
     # The network takes the mean of what the stand-ins put out, so the weights stay whole.
     weight = torch.cat([one.weight for one in linear], dim=1).detach()
     bias = torch.stack([one.bias for one in linear]).mean(dim=0).detach()
     for one, columns in zip(linear, weight.split(sizes, dim=1), strict=True):
-        one.weight.data, one.bias.data = columns, bias
+        one.weight.data = columns
     places = {
         id(layer): Place(sum(sizes[:k]), sum(sizes[k + 1 :])) for k, layer in enumerate(layers)
     }
-    return Classifier(_linear(weight, bias), places)
+    return Classifier(_linear(weight, bias), places, linear)
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:

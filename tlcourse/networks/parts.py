@@ -6,8 +6,8 @@ modules of the chain where these are all, otherwise the network's own ``forward_
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -70,13 +70,16 @@ def split_any(network: nn.Module, image_size: int | None = None) -> Stages:
         torch.inference_mode(False),
         evaluating(network),
         torch.no_grad(),
-        _telling(classifier.linear),
+        classifier.telling(),
     ):
         images = _images(network, *2 * [image_size or _size(network)])
         try:
             run = record(network, images)
         except Exception as error:
             raise ValueError(f"{type(network).__name__} does not run: {error}") from error
+        if classifier.heads:
+            with suppress(Exception):  # then its logits are not of that kind, which is told below
+                _weigh_bias(network, classifier, run)
         for split in (_split_chain, _split_body):
             try:
                 stages = split(network, classifier, run)
@@ -89,24 +92,19 @@ def split_any(network: nn.Module, image_size: int | None = None) -> Stages:
                 f"the logits of {type(network).__name__} are not those of one linear layer, so it "
                 "has no head to replace; choose another network"
             )
+    classifier.share_bias()
     own = set(network.modules())
     for part in (m for stage in stages.values() for m in stage.modules() if m not in own):
         part.training = network.training
     return stages
 
 
-@contextmanager
-def _telling(linear: nn.Linear) -> Iterator[None]:
-    """Random weights instead of zeros, whose logits would be right whatever the features are."""
-    weight = linear.weight
-    zero = not weight.is_meta and not weight.any()
-    if zero:
-        weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
-    try:
-        yield
-    finally:
-        if zero:
-            weight.zero_()
+def _weigh_bias(network: nn.Module, classifier: Classifier, run: Call) -> None:
+    """What the logits have beside the features' share; some networks weigh their heads."""
+    weight, bias = classifier.linear.weight, classifier.linear.bias
+    rest = run.output - _without(network, [], classifier)(run.given) @ weight.T
+    if not torch.allclose(rest, bias.expand_as(rest), atol=1e-5):
+        bias.copy_(rest.mean(dim=0))
 
 
 def runs_as(network: nn.Module, stages: Stages, image_size: int | None = None) -> bool:
