@@ -30,6 +30,7 @@ class Call:
 
     ``before`` and ``after`` are the versions of the first input and the output, which count what is
     written into a tensor: ``x += shortcut`` leaves the tensor that it was, with another version.
+    ``rest`` is what came out beside one tensor and is none, such as a map's height and width.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Call:
     inner: list["Call"] = field(default_factory=list)
     before: int = 0
     after: int = 0
+    rest: tuple[Any, ...] | None = None
 
 
 def record(network: nn.Module, images: Tensor) -> Call:
@@ -57,6 +59,9 @@ def record(network: nn.Module, images: Tensor) -> Call:
 
     def leave(module: nn.Module, args: object, output: Any) -> None:
         call = running.pop()
+        if isinstance(output, tuple) and [isinstance(v, Tensor) for v in output].count(True) == 1:
+            output, *rest = output
+            call.rest = tuple(rest)
         call.output, call.after = output, _version(output)
 
     hooks = []
@@ -73,17 +78,26 @@ def record(network: nn.Module, images: Tensor) -> Call:
 
 
 class Bound(nn.Module):
-    """A block with what else its network hands to it, such as rotary position embeddings."""
+    """A block with what else its network hands to it, such as rotary position embeddings.
+
+    Of several outputs it gives the tensor.
+    """
 
     def __init__(self, call: Call) -> None:
         super().__init__()
-        assert call.constants is not None
         self.block = call.module
-        self.args, self.kwargs = call.constants
+        self.args, self.kwargs = call.constants or ((), {})
+        self.several = call.rest is not None
 
     def forward(self, x: Tensor) -> Tensor:
         args = [_like(value, x) for value in self.args]
-        return self.block(x, *args, **{k: _like(v, x) for k, v in self.kwargs.items()})
+        output = self.block(x, *args, **{k: _like(v, x) for k, v in self.kwargs.items()})
+        return output[0] if self.several else output
+
+
+def alone(call: Call) -> nn.Module:
+    """A module that runs on one tensor as it did in its network."""
+    return call.module if (call.constants, call.rest) == (None, None) else Bound(call)
 
 
 def is_bound(module: nn.Module) -> bool:
@@ -110,7 +124,7 @@ def linked(calls: Sequence[Call]) -> bool:
 def opened(call: Call, nested: bool = False) -> Iterator[Call]:
     """The members of a sequence, or of a module that does no more than run one; else the call."""
     lists = [m for m in call.module.children() if isinstance(m, nn.Sequential | nn.ModuleList)]
-    if call.constants is None and (
+    if (call.constants, call.rest) == (None, None) and (
         isinstance(call.module, nn.Sequential) or any(len(members) > 1 for members in lists)
     ):
         ends = (
@@ -190,7 +204,5 @@ def group_by_stride(blocks: list[Call], strides: list[int]) -> dict[str, nn.Modu
         names = [f"stage{sizes.index(stride) + 1}" for stride in strides]
     members: dict[str, list[nn.Module]] = {}
     for name, block in zip(names, blocks, strict=True):
-        members.setdefault(name, []).append(
-            block.module if block.constants is None else Bound(block)
-        )
+        members.setdefault(name, []).append(alone(block))
     return {name: nn.Sequential(*modules) for name, modules in members.items()}

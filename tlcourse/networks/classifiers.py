@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+TINY = 0.01
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -25,17 +27,29 @@ class Classifier:
             head.bias.data = self.linear.bias.data
 
     @contextmanager
-    def telling(self) -> Iterator[None]:
-        """Random weights instead of zeros, whose logits would be right whatever goes in."""
-        weight = self.linear.weight
-        zero = not weight.is_meta and not weight.any()
-        if zero:
-            weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+    def telling(self, network: nn.Module) -> Iterator[None]:
+        """Random numbers instead of those that hide what goes into them, or are hidden.
+
+        New networks have weights near 0 in the head, in layer scales and in norms at the end of
+        blocks, and small tokens and positions of their own.
+        """
+        weights = {id(p): p for p in [*network.parameters(), self.linear.weight]}
+        own = {id(p) for p in network.parameters(recurse=False)}
+        biases = {id(head.bias) for head in self.heads}  # the one bias comes from theirs
+        hiding = [
+            (p, p.clone())
+            for key, p in weights.items()
+            if not p.is_meta and p.is_floating_point() and key not in biases
+            if key in own or p.abs().max() < TINY
+        ]
+        generator = torch.Generator().manual_seed(0)
+        for p, _ in hiding:
+            p.copy_(torch.rand(p.shape, generator=generator) - 0.3)
         try:
             yield
         finally:
-            if zero:
-                weight.zero_()
+            for p, kept in hiding:
+                p.copy_(kept)
 
     def is_in(self, module: nn.Module) -> bool:
         """Whether a layer that it was made of belongs to ``module``."""

@@ -6,7 +6,7 @@ modules of the chain where these are all, otherwise the network's own ``forward_
 """
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any
@@ -18,6 +18,7 @@ from tlcourse.modes import evaluating
 from tlcourse.networks.chains import (
     Call,
     NotAChain,
+    alone,
     find_blocks,
     group_by_stride,
     is_bound,
@@ -27,6 +28,7 @@ from tlcourse.networks.chains import (
     stride_of,
 )
 from tlcourse.networks.classifiers import Classifier, find_classifier
+from tlcourse.networks.cuts import After, Blank, Entry, Exit, Until
 
 Stages = dict[str, nn.Module]
 
@@ -70,7 +72,7 @@ def split_any(network: nn.Module, image_size: int | None = None) -> Stages:
         torch.inference_mode(False),
         evaluating(network),
         torch.no_grad(),
-        classifier.telling(),
+        classifier.telling(network),
     ):
         images = _images(network, *2 * [image_size or _size(network)])
         try:
@@ -102,7 +104,7 @@ def split_any(network: nn.Module, image_size: int | None = None) -> Stages:
 def _weigh_bias(network: nn.Module, classifier: Classifier, run: Call) -> None:
     """What the logits have beside the features' share; some networks weigh their heads."""
     weight, bias = classifier.linear.weight, classifier.linear.bias
-    rest = run.output - _without(network, [], classifier)(run.given) @ weight.T
+    rest = run.output - _without(network, {}, classifier)(run.given) @ weight.T
     if not torch.allclose(rest, bias.expand_as(rest), atol=1e-5):
         bias.copy_(rest.mean(dim=0))
 
@@ -144,19 +146,15 @@ def _split_chain(network: nn.Module, classifier: Classifier, run: Call) -> Stage
     images = run.given
     chain = [element for call in run.inner for element in opened(call)]
     start, end = find_blocks(chain, network, classifier)
-    before, blocks = chain[:start], chain[start:end]
-    first, last = blocks[0], blocks[-1]
-    if _depends_on_parameters(network, images, blocks):
+    handed = _handed_parameters(network, images, chain[start:end])
+    end = next((k for k in range(start, end) if chain[k].path in handed), end)
+    if end - start < 2:
         raise NotAChain("its blocks are handed what depends on its parameters")
-    stem: nn.Module
-    if linked([Call("", network, None, images), *before, first]):
-        stem = nn.Sequential(*(element.module for element in before))
-    else:
-        stem = _part(network, chain[start:], classifier, ["forward_features"])
-        _expect(stem(images), first.given)
-    neck = _neck(network, chain, end, classifier, run.output)
-    if any(isinstance(m, PartOf) for m in neck.modules()):
-        _share_out(stem, neck, last.output)
+    blocks = chain[start:end]
+    stem = _stem(network, chain, start, classifier, images)
+    neck = _neck(network, chain, end, classifier, run)
+    if any(isinstance(m, PartOf | After) for m in neck.modules()):
+        _share_out(stem, neck, blocks[-1].output)
     strides = [stride_of(images, block.output) for block in blocks]
     stages = group_by_stride(blocks, strides)
     if "stem" in stages:  # blocks on maps as large as the stem's
@@ -164,26 +162,26 @@ def _split_chain(network: nn.Module, classifier: Classifier, run: Call) -> Stage
     return {"stem": stem, **stages, "neck": neck, "head": classifier.linear}
 
 
-def _depends_on_parameters(network: nn.Module, images: Tensor, blocks: Sequence[Call]) -> bool:
-    """Whether anything a block gets beside its first input is trained; bound, it would not be."""
+def _handed_parameters(network: nn.Module, images: Tensor, blocks: Sequence[Call]) -> set[str]:
+    """Blocks that get what is trained beside their first input; bound, it would not be trained."""
     paths = {block.path for block in blocks if block.constants is not None}
     if not paths:
-        return False
+        return set()
     with torch.enable_grad():
         run = record(network, images[:1])
-    again = [c for call in run.inner for c in opened(call) if c.path in paths]
-    return any(
-        value.requires_grad
-        for call in again
-        if call.constants is not None
+    return {
+        call.path
+        for outer in run.inner
+        for call in opened(outer)
+        if call.path in paths and call.constants is not None
         for value in (*call.constants[0], *call.constants[1].values())
-        if isinstance(value, Tensor)
-    )
+        if isinstance(value, Tensor) and value.requires_grad
+    }
 
 
 def _split_body(network: nn.Module, classifier: Classifier, run: Call) -> Stages:
     """All of a network but its classifier, and the classifier."""
-    return {"body": _without(network, [], classifier), "head": classifier.linear}
+    return {"body": _without(network, {}, classifier), "head": classifier.linear}
 
 
 def same(found: Tensor, wanted: Tensor) -> bool:
@@ -193,11 +191,28 @@ def same(found: Tensor, wanted: Tensor) -> bool:
     return bool((found - wanted).abs().max() <= 1e-4 * wanted.abs().max())
 
 
+def _stem(
+    network: nn.Module, chain: list[Call], start: int, classifier: Classifier, images: Tensor
+) -> nn.Module:
+    """From the images to what the first block takes; the first way that is exact."""
+    first = chain[start]
+    if linked([Call("", network, None, images), *chain[:start], first]):
+        return nn.Sequential(*map(alone, chain[:start]))
+    with suppress(Exception):  # what runs in between may not like its parts to be out
+        stem = _part(network, chain[start:], classifier, ["forward_features"])
+        _expect(stem(images), first.given)
+        return stem
+    elsewhere = {id(call.module): Pass() for call in chain[start:]}
+    until = Until(_without(network, {**elsewhere, id(first.module): Exit()}, classifier))
+    _expect(until(images), first.given)
+    return until
+
+
 def _neck(
-    network: nn.Module, chain: list[Call], end: int, classifier: Classifier, logits: Tensor
+    network: nn.Module, chain: list[Call], end: int, classifier: Classifier, run: Call
 ) -> nn.Module:
     """From the last block's output to what the linear layer takes; the first way that is exact."""
-    after = chain[end - 1].output
+    after, logits = chain[end - 1].output, run.output
     norms = _norms(chain, end, classifier)
     done = chain[: end + len(norms)]
     ways = (
@@ -206,6 +221,7 @@ def _neck(
             *(call.module for call in norms), _part(network, done, classifier, ["forward_head"])
         ),
         lambda: _part(network, chain[:end], classifier, ["forward_features", "forward_head"]),
+        lambda: _after(network, chain[:end], classifier, run.given),
     )
     for way in ways:
         try:
@@ -224,7 +240,7 @@ def _in_a_row(chain: list[Call], end: int, classifier: Classifier, logits: Tenso
     x = chain[end - 1].output
     for call in chain[end:]:
         layers += _between(x, call.given)
-        layers.append(_without(call.module, [], classifier))
+        layers.append(_without(call.module, {}, classifier))
         x = call.output
     if not classifier.is_in(chain[-1].module):
         raise NotAChain("the classifier is not its last module")
@@ -253,15 +269,28 @@ def _norms(chain: list[Call], end: int, classifier: Classifier) -> list[Call]:
 def _part(
     network: nn.Module, elsewhere: Iterable[Call], classifier: Classifier, methods: list[str]
 ) -> PartOf:
-    return PartOf(_without(network, elsewhere, classifier), methods)
+    passed = {id(call.module): Pass() for call in elsewhere}
+    return PartOf(_without(network, passed, classifier), methods)
 
 
-def _without(module: nn.Module, elsewhere: Iterable[Call], classifier: Classifier) -> nn.Module:
-    """A copy with the same parameters and buffers, but without the classifier and other parts."""
+def _after(
+    network: nn.Module, done: Sequence[Call], classifier: Classifier, images: Tensor
+) -> After:
+    blanks = {
+        id(c.module): Blank(c.output if c.rest is None else (c.output, *c.rest)) for c in done
+    }
+    entry = {id(done[-1].module): Entry(done[-1].rest)}
+    return After(_without(network, {**blanks, **entry}, classifier), images.shape[1:])
+
+
+def _without(
+    module: nn.Module, stand_ins: Mapping[int, nn.Module], classifier: Classifier
+) -> nn.Module:
+    """A copy with the same parameters and buffers, with others in place of the classifier and
+    of some parts (by their ``id``)."""
     shared = [*module.parameters(), *module.buffers()]
     memo: dict[int, Any] = {id(tensor): tensor for tensor in shared}
-    memo |= {id(call.module): Pass() for call in elsewhere}
-    memo |= classifier.stand_ins
+    memo |= {**stand_ins, **classifier.stand_ins}
     return copy.deepcopy(module, memo)
 
 
@@ -280,10 +309,13 @@ def _share_out(stem: nn.Module, neck: nn.Module, tokens: Tensor) -> None:
 
 
 def _drop(module: nn.Module, unwanted: set[int]) -> None:
+    """Parameters that do not matter there; what is blank is added to zeros."""
     for part in module.modules():
-        for name, parameter in part.named_parameters(recurse=False):
+        for name, parameter in list(part.named_parameters(recurse=False)):
             if id(parameter) in unwanted:
-                setattr(part, name, None)
+                delattr(part, name)
+                blank = torch.zeros_like(parameter) if isinstance(module, After) else None
+                part.register_buffer(name, blank, persistent=False)
 
 
 def _expect(found: Tensor, wanted: Tensor) -> None:

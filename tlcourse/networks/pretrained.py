@@ -37,8 +37,11 @@ _WITH_EXTRA_CLASSIFIERS = ("googlenet", "inception_v3")  # which are not used he
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw initial weights from ``seed`` without touching the global generator."""
-    with torch.random.fork_rng(devices=[]):
+    """Draw initial weights from ``seed`` without touching the global generator.
+
+    Tensors made in inference mode could never be trained, so they are not made in it.
+    """
+    with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 

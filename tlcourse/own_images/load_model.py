@@ -140,7 +140,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def build(library: str, architecture: str, num_classes: int) -> nn.Module:
-    """An untrained network of a library."""
+    """An untrained network of a library, which can be trained even if made in inference mode."""
+    with torch.inference_mode(False):
+        return _built(library, architecture, num_classes)
+
+
+def _built(library: str, architecture: str, num_classes: int) -> nn.Module:
     if library == "timm":
         import timm
 
