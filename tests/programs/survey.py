@@ -34,9 +34,17 @@ def library_names() -> list[str]:
     return [*tv, *(f"timm/{name}" for name in timm.list_models())]
 
 
+def without_values(name: str) -> nn.Module:
+    """On the meta device, but for those that compute their sizes by tensors."""
+    try:
+        with torch.device("meta"):
+            return build(*resolve(name), 1000)
+    except (NotImplementedError, RuntimeError):
+        return build(*resolve(name), 1000).to("meta")
+
+
 def millions(name: str) -> float:
-    with torch.device("meta"):
-        return sum(p.numel() for p in build(*resolve(name), 1000).parameters()) / 1e6
+    return sum(p.numel() for p in without_values(name).parameters()) / 1e6
 
 
 def survey(name: str) -> Row:
@@ -50,9 +58,7 @@ def survey(name: str) -> Row:
 
 
 def _without_values(name: str, row: Row) -> None:
-    with torch.device("meta"):
-        network = build(*resolve(name), 1000)
-    stages = split_into_stages(network)
+    stages = split_into_stages(without_values(name))
     row |= {"loads": True, "stages": list(stages), "four": len(stages) >= 4}
     held = [id(p) for stage in stages.values() for p in stage.parameters()]
     row["freezes"] = len(held) == len(set(held))

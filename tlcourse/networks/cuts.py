@@ -1,9 +1,14 @@
 """A network's own run cut at a module: until what goes into it, and from what comes out of it."""
 
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
+
+from tlcourse.networks.chains import Call
+from tlcourse.networks.classifiers import Classifier
 
 
 class Reached(Exception):
@@ -74,3 +79,63 @@ class After(nn.Module):
             return self.network(x.new_zeros(len(x), *self.image_shape))
         finally:
             entry.x = None
+
+
+class Pass(nn.Module):
+    """Stands where a part was taken out: hands its first input on."""
+
+    def forward(self, x: Tensor, *_: object, **__: object) -> Tensor:
+        return x
+
+
+class PartOf(nn.Module):
+    """A network's own methods, one after another, on a copy that holds one part of it only."""
+
+    def __init__(self, network: nn.Module, methods: Sequence[str]) -> None:
+        super().__init__()
+        self.network = network
+        self.methods = tuple(methods)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for method in self.methods:
+            x = getattr(self.network, method)(x)
+        return x
+
+
+def by_methods(
+    network: nn.Module, elsewhere: Iterable[Call], classifier: Classifier, methods: list[str]
+) -> PartOf:
+    """The network's own methods without the classifier and the parts that are elsewhere."""
+    passed = {id(call.module): Pass() for call in elsewhere}
+    return PartOf(without(network, passed, classifier), methods)
+
+
+def run_until(network: nn.Module, rest: Sequence[Call], classifier: Classifier) -> Until:
+    """A network's run up to the first module of the rest of its chain."""
+    stand_ins: dict[int, nn.Module] = {id(call.module): Pass() for call in rest}
+    return Until(without(network, {**stand_ins, id(rest[0].module): Exit()}, classifier))
+
+
+def run_after(
+    network: nn.Module, done: Sequence[Call], classifier: Classifier, images: Tensor
+) -> After:
+    """A network's run from what the last of ``done`` puts out."""
+    stand_ins: dict[int, nn.Module] = {
+        id(call.module): Blank(call.output if call.rest is None else (call.output, *call.rest))
+        for call in done
+    }
+    stand_ins[id(done[-1].module)] = Entry(done[-1].rest)
+    return After(without(network, stand_ins, classifier), images.shape[1:])
+
+
+def without(
+    module: nn.Module, stand_ins: Mapping[int, nn.Module], classifier: Classifier
+) -> nn.Module:
+    """A copy with the same parameters and buffers, without the classifier and some parts.
+
+    What stands in their places is given by their ``id``.
+    """
+    shared = [*module.parameters(), *module.buffers()]
+    memo: dict[int, Any] = {id(tensor): tensor for tensor in shared}
+    memo |= {**stand_ins, **classifier.stand_ins}
+    return copy.deepcopy(module, memo)

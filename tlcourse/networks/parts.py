@@ -5,11 +5,9 @@ modules of the chain where these are all, otherwise the network's own ``forward_
 ``forward_head`` with the other parts taken out. Every way is checked against the network's run.
 """
 
-import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,16 +26,9 @@ from tlcourse.networks.chains import (
     stride_of,
 )
 from tlcourse.networks.classifiers import Classifier, find_classifier
-from tlcourse.networks.cuts import After, Blank, Entry, Exit, Until
+from tlcourse.networks.cuts import After, PartOf, by_methods, run_after, run_until, without
 
 Stages = dict[str, nn.Module]
-
-
-class Pass(nn.Module):
-    """Stands where a part was taken out: hands its first input on."""
-
-    def forward(self, x: Tensor, *_: object, **__: object) -> Tensor:
-        return x
 
 
 class MeanOverMap(nn.Module):
@@ -45,20 +36,6 @@ class MeanOverMap(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean([2, 3])
-
-
-class PartOf(nn.Module):
-    """A network's own methods, one after another, on a copy that holds one part of it only."""
-
-    def __init__(self, network: nn.Module, methods: Sequence[str]) -> None:
-        super().__init__()
-        self.network = network
-        self.methods = tuple(methods)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for method in self.methods:
-            x = getattr(self.network, method)(x)
-        return x
 
 
 def split_any(network: nn.Module, image_size: int | None = None) -> Stages:
@@ -82,11 +59,7 @@ def split_any(network: nn.Module, image_size: int | None = None) -> Stages:
         if classifier.heads:
             with suppress(Exception):  # then its logits are not of that kind, which is told below
                 _weigh_bias(network, classifier, run)
-        for split in (_split_chain, _split_body):
-            try:
-                stages = split(network, classifier, run)
-            except Exception:  # noqa: BLE001 - what is cut where it must not be fails in any way
-                continue
+        for stages in _ways(network, classifier, run):
             if runs_as(network, stages, image_size):
                 break
         else:
@@ -104,7 +77,7 @@ def split_any(network: nn.Module, image_size: int | None = None) -> Stages:
 def _weigh_bias(network: nn.Module, classifier: Classifier, run: Call) -> None:
     """What the logits have beside the features' share; some networks weigh their heads."""
     weight, bias = classifier.linear.weight, classifier.linear.bias
-    rest = run.output - _without(network, {}, classifier)(run.given) @ weight.T
+    rest = run.output - without(network, {}, classifier)(run.given) @ weight.T
     if not torch.allclose(rest, bias.expand_as(rest), atol=1e-5):
         bias.copy_(rest.mean(dim=0))
 
@@ -141,8 +114,15 @@ def _images(network: nn.Module, height: int, width: int) -> Tensor:
     return images.to(like)
 
 
-def _split_chain(network: nn.Module, classifier: Classifier, run: Call) -> Stages:
-    """Stem, stages, neck and head; raises NotAChain."""
+def _ways(network: nn.Module, classifier: Classifier, run: Call) -> Iterator[Stages]:
+    """Stem, stages, neck and head in all ways that run; then its body and head."""
+    with suppress(Exception):  # what is cut where it must not be fails in any way
+        yield from _split_chain(network, classifier, run)
+    yield {"body": without(network, {}, classifier), "head": classifier.linear}
+
+
+def _split_chain(network: nn.Module, classifier: Classifier, run: Call) -> Iterator[Stages]:
+    """Stem, stages, neck and head, by each neck that is exact; raises NotAChain."""
     images = run.given
     chain = [element for call in run.inner for element in opened(call)]
     start, end = find_blocks(chain, network, classifier)
@@ -151,15 +131,15 @@ def _split_chain(network: nn.Module, classifier: Classifier, run: Call) -> Stage
     if end - start < 2:
         raise NotAChain("its blocks are handed what depends on its parameters")
     blocks = chain[start:end]
-    stem = _stem(network, chain, start, classifier, images)
-    neck = _neck(network, chain, end, classifier, run)
-    if any(isinstance(m, PartOf | After) for m in neck.modules()):
-        _share_out(stem, neck, blocks[-1].output)
     strides = [stride_of(images, block.output) for block in blocks]
-    stages = group_by_stride(blocks, strides)
-    if "stem" in stages:  # blocks on maps as large as the stem's
-        stem = nn.Sequential(stem, *stages.pop("stem").children())
-    return {"stem": stem, **stages, "neck": neck, "head": classifier.linear}
+    for neck in _necks(network, chain, end, classifier, run):
+        stem = _stem(network, chain, start, classifier, images)
+        if any(isinstance(m, PartOf | After) for m in neck.modules()):
+            _share_out(stem, neck, blocks[-1].output)
+        stages = group_by_stride(blocks, strides)
+        if "stem" in stages:  # blocks on maps as large as the stem's
+            stem = nn.Sequential(stem, *stages.pop("stem").children())
+        yield {"stem": stem, **stages, "neck": neck, "head": classifier.linear}
 
 
 def _handed_parameters(network: nn.Module, images: Tensor, blocks: Sequence[Call]) -> set[str]:
@@ -179,11 +159,6 @@ def _handed_parameters(network: nn.Module, images: Tensor, blocks: Sequence[Call
     }
 
 
-def _split_body(network: nn.Module, classifier: Classifier, run: Call) -> Stages:
-    """All of a network but its classifier, and the classifier."""
-    return {"body": _without(network, {}, classifier), "head": classifier.linear}
-
-
 def same(found: Tensor, wanted: Tensor) -> bool:
     """Whether two tensors agree, but for rounding; their shapes where they have no values."""
     if found.shape != wanted.shape or wanted.is_meta:
@@ -199,29 +174,29 @@ def _stem(
     if linked([Call("", network, None, images), *chain[:start], first]):
         return nn.Sequential(*map(alone, chain[:start]))
     with suppress(Exception):  # what runs in between may not like its parts to be out
-        stem = _part(network, chain[start:], classifier, ["forward_features"])
+        stem = by_methods(network, chain[start:], classifier, ["forward_features"])
         _expect(stem(images), first.given)
         return stem
-    elsewhere = {id(call.module): Pass() for call in chain[start:]}
-    until = Until(_without(network, {**elsewhere, id(first.module): Exit()}, classifier))
-    _expect(until(images), first.given)
-    return until
+    run = run_until(network, chain[start:], classifier)
+    _expect(run(images), first.given)
+    return run
 
 
-def _neck(
+def _necks(
     network: nn.Module, chain: list[Call], end: int, classifier: Classifier, run: Call
-) -> nn.Module:
-    """From the last block's output to what the linear layer takes; the first way that is exact."""
+) -> Iterator[nn.Module]:
+    """From the last block's output to what the linear layer takes, in all ways that are exact."""
     after, logits = chain[end - 1].output, run.output
     norms = _norms(chain, end, classifier)
     done = chain[: end + len(norms)]
     ways = (
         lambda: _in_a_row(chain, end, classifier, logits),
         lambda: nn.Sequential(
-            *(call.module for call in norms), _part(network, done, classifier, ["forward_head"])
+            *(call.module for call in norms),
+            by_methods(network, done, classifier, ["forward_head"]),
         ),
-        lambda: _part(network, chain[:end], classifier, ["forward_features", "forward_head"]),
-        lambda: _after(network, chain[:end], classifier, run.given),
+        lambda: by_methods(network, chain[:end], classifier, ["forward_features", "forward_head"]),
+        lambda: run_after(network, chain[:end], classifier, run.given),
     )
     for way in ways:
         try:
@@ -230,8 +205,7 @@ def _neck(
                 _expect(classifier.linear(neck(after)), logits)
         except Exception:  # noqa: BLE001 - a part cut where it must not be fails in any way
             continue
-        return neck
-    raise NotAChain("what follows its blocks cannot be run by itself")
+        yield neck
 
 
 def _in_a_row(chain: list[Call], end: int, classifier: Classifier, logits: Tensor) -> nn.Sequential:
@@ -240,7 +214,7 @@ def _in_a_row(chain: list[Call], end: int, classifier: Classifier, logits: Tenso
     x = chain[end - 1].output
     for call in chain[end:]:
         layers += _between(x, call.given)
-        layers.append(_without(call.module, {}, classifier))
+        layers.append(without(call.module, {}, classifier))
         x = call.output
     if not classifier.is_in(chain[-1].module):
         raise NotAChain("the classifier is not its last module")
@@ -264,34 +238,6 @@ def _norms(chain: list[Call], end: int, classifier: Classifier) -> list[Call]:
             break
         norms.append(call)
     return norms
-
-
-def _part(
-    network: nn.Module, elsewhere: Iterable[Call], classifier: Classifier, methods: list[str]
-) -> PartOf:
-    passed = {id(call.module): Pass() for call in elsewhere}
-    return PartOf(_without(network, passed, classifier), methods)
-
-
-def _after(
-    network: nn.Module, done: Sequence[Call], classifier: Classifier, images: Tensor
-) -> After:
-    blanks = {
-        id(c.module): Blank(c.output if c.rest is None else (c.output, *c.rest)) for c in done
-    }
-    entry = {id(done[-1].module): Entry(done[-1].rest)}
-    return After(_without(network, {**blanks, **entry}, classifier), images.shape[1:])
-
-
-def _without(
-    module: nn.Module, stand_ins: Mapping[int, nn.Module], classifier: Classifier
-) -> nn.Module:
-    """A copy with the same parameters and buffers, with others in place of the classifier and
-    of some parts (by their ``id``)."""
-    shared = [*module.parameters(), *module.buffers()]
-    memo: dict[int, Any] = {id(tensor): tensor for tensor in shared}
-    memo |= {**stand_ins, **classifier.stand_ins}
-    return copy.deepcopy(module, memo)
 
 
 def _share_out(stem: nn.Module, neck: nn.Module, tokens: Tensor) -> None:
