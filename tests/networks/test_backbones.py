@@ -75,6 +75,13 @@ def test_bytes_are_normalised_in_the_precision_of_the_weights(dtype, tolerance):
     assert (logits - expected).abs().max() <= tolerance * expected.abs().max()
 
 
+def test_what_is_loaded_in_inference_mode_can_be_trained():
+    with torch.inference_mode():
+        backbone = load_backbone("timm/test_vit", pretrained=False, num_classes=3)
+    backbone(torch.rand(1, 3, 160, 160)).sum().backward()
+    assert all(p.grad is not None for p in backbone.parameters())
+
+
 def test_random_weights_follow_the_seed_and_leave_the_global_generator_alone():
     torch.manual_seed(7)
     expected = torch.rand(1)

@@ -47,6 +47,8 @@ FOUND = {
     ("timm", "starnet_s1"): "1234",
     ("timm", "resnet18d"): "1234",
     ("timm", "repvit_m0_9"): "1234",  # two heads beside each other in one module
+    ("timm", "cait_xxs24_224"): "1234",  # a token comes in between its blocks and its norm
+    ("timm", "mvitv2_tiny"): "1234",  # its blocks hand on a height and a width beside the tokens
     ("timm", "ghostnet_050"): "1234",  # its first block leaves maps as large as its stem's
 }
 
@@ -101,6 +103,20 @@ def test_stages_that_are_found_run_like_the_network(library, name):
     made = {id(p) for p in stages["head"].parameters()} - parameters
     assert set(held) - made <= parameters
     assert made or set(held) == parameters
+
+
+def test_parts_that_small_weights_hide_are_the_right_ones():
+    """CaiT's layer scales start at 1e-5: its logits are nearly those of the class token alone."""
+    network = create("timm", "cait_xxs24_224").eval()
+    stages = split_into_stages(network)
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        for p in network.parameters():
+            p += 0.3 * torch.rand(p.shape, generator=generator) * (p.ndim < 2)
+        images = torch.randn(2, 3, 224, 224)
+        expected = network(images)
+        torch.testing.assert_close(nn.Sequential(*stages.values())(images), expected)
+        assert (network(images.flip(0)) - expected).abs().max() > 1e-2  # it sees them
 
 
 class AddsInPlace(nn.Module):
