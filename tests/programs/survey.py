@@ -94,6 +94,7 @@ def _shake(backbone: Backbone) -> None:
         for name, buffer in backbone.named_buffers():
             if name.endswith("running_mean"):
                 buffer += 0.1 * torch.randn(buffer.shape, generator=generator)
+    backbone.train().eval()  # some keep what they computed of their weights
 
 
 def _freezes(backbone: Backbone, images: torch.Tensor, row: Row) -> tuple[bool, bool]:

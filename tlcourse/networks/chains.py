@@ -150,7 +150,7 @@ def find_blocks(chain: list[Call], network: nn.Module, classifier: Classifier) -
     is_stem = _stem_rule(network)
     while start < end and (is_stem(chain[start]) or not _size(chain[start].module)):
         start += 1
-    while start < end and (_plain(chain[end - 1]) or chain[end - 1].given is None):
+    while start < end and (_plain(chain[end - 1]) or _no_map(chain[end - 1])):
         end -= 1
     if end - start < 2 or any(chain[k].given is None for k in range(start, end)):
         raise NotAChain("its blocks do not hand one tensor on to each other")
@@ -173,6 +173,12 @@ def _stem_rule(network: nn.Module) -> Callable[[Call], bool]:
 def _plain(call: Call) -> bool:
     """A layer with its norm and activation, not a block."""
     return sum(p.ndim > 1 for p in call.module.parameters()) < 2
+
+
+def _no_map(call: Call) -> bool:
+    """What makes one vector of a map or of tokens, as attention that pools them does."""
+    x, y = call.given, call.output
+    return not isinstance(x, Tensor) or (isinstance(y, Tensor) and y.ndim == 2 < x.ndim)
 
 
 def _size(module: nn.Module) -> int:

@@ -27,11 +27,11 @@ class Classifier:
             head.bias.data = self.linear.bias.data
 
     @contextmanager
-    def telling(self, network: nn.Module) -> Iterator[None]:
+    def telling(self, network: nn.Module) -> Iterator[set[int]]:
         """Random numbers instead of those that hide what goes into them, or are hidden.
 
         New networks have weights near 0 in the head, in layer scales and in norms at the end of
-        blocks, and small tokens and positions of their own.
+        blocks, and small tokens and positions of their own. Yields the ``id`` of those that change.
         """
         weights = {id(p): p for p in [*network.parameters(), self.linear.weight]}
         own = {id(p) for p in network.parameters(recurse=False)}
@@ -46,7 +46,7 @@ class Classifier:
         for p, _ in hiding:
             p.copy_(torch.rand(p.shape, generator=generator) - 0.3)
         try:
-            yield
+            yield {id(p) for p, _ in hiding}
         finally:
             for p, kept in hiding:
                 p.copy_(kept)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -38,17 +39,6 @@ class Until(nn.Module):
         raise AssertionError("the network ran past its exit")
 
 
-class Blank(nn.Module):
-    """In place of a module that ran before: zeros in the shape of its output."""
-
-    def __init__(self, output: Any) -> None:
-        super().__init__()
-        self.output = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), output)
-
-    def forward(self, x: Tensor, *_: object, **__: object) -> Any:
-        return tree_map_only(Tensor, lambda y: x.new_zeros(len(x), *y.shape[1:]), self.output)
-
-
 class Entry(nn.Module):
     """In place of the module that ran last: its output, with the tensor that is handed in."""
 
@@ -59,6 +49,26 @@ class Entry(nn.Module):
 
     def forward(self, *_: object, **__: object) -> Any:
         return self.x if self.rest is None else (self.x, *self.rest)
+
+
+class Blank(nn.Module):
+    """In place of a module that ran before: zeros in the shape of its output for a batch."""
+
+    def __init__(self, output: Any, batch_size: int, entry: Entry) -> None:
+        super().__init__()
+        self.output = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), output)
+        self.batch_size = batch_size
+        self.like = [entry]  # in a list: no part of it
+
+    def forward(self, *_: object, **__: object) -> Any:
+        (entry,) = self.like
+        assert entry.x is not None
+        return tree_map_only(Tensor, partial(self._zeros, entry.x), self.output)
+
+    def _zeros(self, x: Tensor, output: Tensor) -> Tensor:
+        times, rest = divmod(output.shape[0], self.batch_size)
+        rows = output.shape[0] if rest else times * len(x)  # one row is for all images
+        return x.new_zeros(rows, *output.shape[1:])
 
 
 class After(nn.Module):
@@ -120,11 +130,12 @@ def run_after(
     network: nn.Module, done: Sequence[Call], classifier: Classifier, images: Tensor
 ) -> After:
     """A network's run from what the last of ``done`` puts out."""
-    stand_ins: dict[int, nn.Module] = {
-        id(call.module): Blank(call.output if call.rest is None else (call.output, *call.rest))
-        for call in done
-    }
-    stand_ins[id(done[-1].module)] = Entry(done[-1].rest)
+    entry = Entry(done[-1].rest)
+    stand_ins: dict[int, nn.Module] = {}
+    for call in done:
+        output = call.output if call.rest is None else (call.output, *call.rest)
+        stand_ins[id(call.module)] = Blank(output, len(images), entry)
+    stand_ins[id(done[-1].module)] = entry
     return After(without(network, stand_ins, classifier), images.shape[1:])
 
 

@@ -49,7 +49,7 @@ def split_any(network: nn.Module, image_size: int | None = None) -> Stages:
         torch.inference_mode(False),
         evaluating(network),
         torch.no_grad(),
-        classifier.telling(network),
+        classifier.telling(network) as changed,
     ):
         images = _images(network, *2 * [image_size or _size(network)])
         try:
@@ -69,9 +69,22 @@ def split_any(network: nn.Module, image_size: int | None = None) -> Stages:
             )
     classifier.share_bias()
     own = set(network.modules())
-    for part in (m for stage in stages.values() for m in stage.modules() if m not in own):
+    copies = {m for stage in stages.values() for m in stage.modules()} - own
+    for part in copies:
         part.training = network.training
+    _forget(own | copies, changed)
     return stages
+
+
+def _forget(modules: set[nn.Module], changed: set[int]) -> None:
+    """Let go of what modules computed of such parameters and kept, as their ``train`` does."""
+    for module in modules:
+        overrides = type(module).train is not nn.Module.train
+        if overrides and any(id(p) in changed for p in module.parameters(recurse=False)):
+            modes = {part: part.training for part in module.modules()}
+            module.train()
+            for part, training in modes.items():
+                part.training = training
 
 
 def _weigh_bias(network: nn.Module, classifier: Classifier, run: Call) -> None:
