@@ -258,10 +258,11 @@ def _share_out(stem: nn.Module, neck: nn.Module, tokens: Tensor) -> None:
     both = {id(p): p for p in neck.parameters()}
     mine = {id(p) for p in stem.parameters()}
     shared = [p for key, p in both.items() if key in mine and p.requires_grad]
-    grads: Sequence[Tensor | None] = ()
-    if shared:
-        with torch.enable_grad():
-            grads = torch.autograd.grad(neck(tokens).sum(), shared, allow_unused=True)
+    grads: Sequence[Tensor | None] = [None] * len(shared)
+    with torch.enable_grad():
+        features = neck(tokens).sum()
+    if shared and features.requires_grad:
+        grads = torch.autograd.grad(features, shared, allow_unused=True)
     used = {id(p) for p, grad in zip(shared, grads, strict=True) if grad is not None}
     _drop(stem, used)
     _drop(neck, mine - used)
