@@ -1,7 +1,7 @@
 """Every classification network of timm and torchvision: is what the course promises of it so?
 
-``python tests/programs/survey.py FILE [PART]`` appends a line of JSON for each to FILE, smallest
-first, and goes on where it was; of PART 0/2 and 1/2 each does one half. ``report`` counts them.
+``python tests/programs/survey.py FILE [PART]`` appends a line of JSON for each to FILE and goes on
+where it was; of PART 0/2 and 1/2 each does one half. ``report`` counts them.
 """
 
 import json
@@ -43,22 +43,23 @@ def without_values(name: str) -> nn.Module:
         return build(*resolve(name), 1000).to("meta")
 
 
-def millions(name: str) -> float:
-    return sum(p.numel() for p in without_values(name).parameters()) / 1e6
-
-
 def survey(name: str) -> Row:
     """Which promises hold, and why not where one does not."""
-    row: Row = {"name": name, "millions": round(millions(name), 2)}
+    network = without_values(name)
+    size = sum(p.numel() for p in network.parameters())
+    row: Row = {"name": name, "millions": round(size / 1e6, 2)}
     try:
-        (_real if row["millions"] <= REAL else _without_values)(name, row)
+        if row["millions"] <= REAL:
+            _real(name, row)
+        else:
+            _without_values(network, row)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
         row["reason"] = f"{type(error).__name__}: {error}"[:300]
     return row
 
 
-def _without_values(name: str, row: Row) -> None:
-    stages = split_into_stages(without_values(name))
+def _without_values(network: nn.Module, row: Row) -> None:
+    stages = split_into_stages(network)
     row |= {"loads": True, "stages": list(stages), "four": len(stages) >= 4}
     held = [id(p) for stage in stages.values() for p in stage.parameters()]
     row["freezes"] = len(held) == len(set(held))
@@ -149,10 +150,8 @@ if __name__ == "__main__":
     if path.exists():
         done = {row["name"]: row for row in map(json.loads, path.read_text().splitlines())}
     torch.set_num_threads(1)
-    sizes = {name: millions(name) for name in library_names()}
-    wanted = sorted(sizes, key=lambda name: (sizes[name], name))[part::parts]
     with path.open("a") as file:
-        for name in wanted:
+        for name in library_names()[part::parts]:
             if name not in done:
                 done[name] = survey(name)
                 file.write(json.dumps(done[name]) + "\n")

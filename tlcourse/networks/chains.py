@@ -14,7 +14,9 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from tlcourse.architectures.layers import STAGE_BY_STRIDE
 from tlcourse.networks.classifiers import Classifier
@@ -80,19 +82,38 @@ def record(network: nn.Module, images: Tensor) -> Call:
 class Bound(nn.Module):
     """A block with what else its network hands to it, such as rotary position embeddings.
 
-    Of several outputs it gives the tensor.
+    Equal rows, one for each image, are one row for all. Of several outputs it gives the tensor.
     """
 
     def __init__(self, call: Call) -> None:
         super().__init__()
         self.block = call.module
-        self.args, self.kwargs = call.constants or ((), {})
+        self.constants = tree_map_only(Tensor, partial(_one_row, call.given), call.constants)
         self.several = call.rest is not None
 
     def forward(self, x: Tensor) -> Tensor:
-        args = [_like(value, x) for value in self.args]
-        output = self.block(x, *args, **{k: _like(v, x) for k, v in self.kwargs.items()})
+        args, kwargs = tree_map_only(Row, lambda row: row.rows(x), self.constants) or ((), {})
+        output = self.block(x, *args, **kwargs)
         return output[0] if self.several else output
+
+
+@dataclass(frozen=True)
+class Row:
+    """A tensor that was handed to a block."""
+
+    value: Tensor
+    for_each: bool
+
+    def rows(self, x: Tensor) -> Tensor:
+        value = self.value.to(x.device)
+        return value.expand(len(x), *value.shape[1:]) if self.for_each else value
+
+
+def _one_row(given: Tensor, value: Tensor) -> Row:
+    for_each = value.ndim > 1 and len(value) == len(given)
+    if for_each and not value.is_meta:
+        for_each = torch.equal(value, value[:1].expand_as(value))
+    return Row(value[:1] if for_each else value, for_each)
 
 
 def alone(call: Call) -> nn.Module:
@@ -103,10 +124,6 @@ def alone(call: Call) -> nn.Module:
 def is_bound(module: nn.Module) -> bool:
     """Whether a part of it was handed constants, which are right for images of one size only."""
     return any(isinstance(part, Bound) for part in module.modules())
-
-
-def _like(value: Any, x: Tensor) -> Any:
-    return value.to(x.device) if isinstance(value, Tensor) else value
 
 
 def _version(x: object) -> int:
@@ -139,6 +156,23 @@ def opened(call: Call, nested: bool = False) -> Iterator[Call]:
                 yield from opened(inner, nested=True)
             return
     yield call
+
+
+def chain_of(run: Call, network: nn.Module, classifier: Classifier) -> list[Call]:
+    """What runs one after another, also in an encoder of most parameters that takes the images."""
+    chain = [element for call in run.inner for element in opened(call)]
+    with suppress(NotAChain, StopIteration):  # no blocks inside, or no parameters at all
+        while True:
+            k = next(k for k, call in enumerate(chain) if _size(call.module))
+            given, encoder = chain[k].given, chain[k].module
+            if not isinstance(given, Tensor) or given.shape != run.given.shape:
+                break
+            if 2 * _size(encoder) < sum(_size(call.module) for call in chain):
+                break
+            inside = [element for call in chain[k].inner for element in opened(call)]
+            find_blocks(inside, network, classifier)
+            chain[k : k + 1] = inside
+    return chain
 
 
 def find_blocks(chain: list[Call], network: nn.Module, classifier: Classifier) -> tuple[int, int]:

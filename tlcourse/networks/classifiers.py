@@ -127,7 +127,8 @@ def _averaged(layers: list[nn.Module], linear: list[nn.Linear]) -> Classifier:
     sizes = [one.in_features for one in linear]
     # The network takes the mean of what the stand-ins put out, so the weights stay whole.
     weight = torch.cat([one.weight for one in linear], dim=1).detach()
-    bias = torch.stack([one.bias for one in linear]).mean(dim=0).detach()
+    biases = torch.stack([one.bias for one in linear]).detach()
+    bias = biases[0] + (biases - biases[0]).mean(dim=0)  # to the last bit where they are equal
     for one, columns in zip(linear, weight.split(sizes, dim=1), strict=True):
         one.weight.data = columns
     places = {

@@ -17,6 +17,7 @@ from tlcourse.networks.chains import (
     Call,
     NotAChain,
     alone,
+    chain_of,
     find_blocks,
     group_by_stride,
     is_bound,
@@ -91,7 +92,7 @@ def _weigh_bias(network: nn.Module, classifier: Classifier, run: Call) -> None:
     """What the logits have beside the features' share; some networks weigh their heads."""
     weight, bias = classifier.linear.weight, classifier.linear.bias
     rest = run.output - without(network, {}, classifier)(run.given) @ weight.T
-    if not torch.allclose(rest, bias.expand_as(rest), atol=1e-5):
+    if (rest - bias).abs().max() > 1e-5 * run.output.abs().max():
         bias.copy_(rest.mean(dim=0))
 
 
@@ -121,9 +122,13 @@ def _size(network: nn.Module) -> int:
 
 
 def _images(network: nn.Module, height: int, width: int) -> Tensor:
-    """Random images for it, drawn without touching the global generator."""
+    """Random images for it, drawn without touching the global generator.
+
+    Two; without values three, since pairs (sine and cosine) are then taken for rows of two images.
+    """
     like = next(network.parameters())
-    images = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+    count = 3 if like.is_meta else 2
+    images = torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(0))
     return images.to(like)
 
 
@@ -137,7 +142,7 @@ def _ways(network: nn.Module, classifier: Classifier, run: Call) -> Iterator[Sta
 def _split_chain(network: nn.Module, classifier: Classifier, run: Call) -> Iterator[Stages]:
     """Stem, stages, neck and head, by each neck that is exact; raises NotAChain."""
     images = run.given
-    chain = [element for call in run.inner for element in opened(call)]
+    chain = chain_of(run, network, classifier)
     start, end = find_blocks(chain, network, classifier)
     handed = _handed_parameters(network, images, chain[start:end])
     end = next((k for k in range(start, end) if chain[k].path in handed), end)
@@ -259,10 +264,11 @@ def _share_out(stem: nn.Module, neck: nn.Module, tokens: Tensor) -> None:
     mine = {id(p) for p in stem.parameters()}
     shared = [p for key, p in both.items() if key in mine and p.requires_grad]
     grads: Sequence[Tensor | None] = [None] * len(shared)
-    with torch.enable_grad():
-        features = neck(tokens).sum()
-    if shared and features.requires_grad:
-        grads = torch.autograd.grad(features, shared, allow_unused=True)
+    if shared:
+        with torch.enable_grad():
+            features = neck(tokens).sum()
+        if features.requires_grad:
+            grads = torch.autograd.grad(features, shared, allow_unused=True)
     used = {id(p) for p, grad in zip(shared, grads, strict=True) if grad is not None}
     _drop(stem, used)
     _drop(neck, mine - used)

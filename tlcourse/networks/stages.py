@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from tlcourse.architectures.layers import STAGE_BY_STRIDE
 from tlcourse.architectures.vision_transformer import ClassToken
 from tlcourse.networks.parts import Stages, runs_as, split_any
+from tlcourse.networks.pit import split_pit
 
 STAGES = ["stem", "stage1", "stage2", "stage3", "stage4", "neck", "head"]
 
@@ -55,12 +56,15 @@ def split_into_stages(network: nn.Module, image_size: int | None = None) -> Stag
     split = _FAMILIES.get(type(network))
     if split is None:
         return split_any(network, image_size)
-    stages = split(network)
     # timm has variants of its families that are put together in another way.
+    try:
+        stages = split(network)
+    except AttributeError:  # of other parts
+        return split_any(network, image_size)
     usual = not hasattr(network, "get_classifier") or (
-        list(stages) == STAGES and runs_as(network, stages)
+        list(stages) in (STAGES, [*STAGES[:4], *STAGES[5:]]) and runs_as(network, stages)
     )
-    return stages if usual else split_any(network)
+    return stages if usual else split_any(network, image_size)
 
 
 class TorchvisionTokens(nn.Module):
@@ -250,6 +254,7 @@ _FAMILIES: dict[type[nn.Module], Callable[..., Stages]] = {
     timm_models.DenseNet: _timm_densenet,
     timm_models.EfficientNet: _timm_efficientnet,
     timm_models.MobileNetV3: _timm_mobilenetv3,
+    timm_models.PoolingVisionTransformer: split_pit,
     timm_models.ResNet: _timm_resnet,
     timm_models.VGG: _timm_vgg,
     timm_models.VisionTransformer: _timm_vit,
