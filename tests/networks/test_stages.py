@@ -11,6 +11,7 @@ from torch import nn
 
 from tlcourse.errors import BackboneError
 from tlcourse.networks.backbone import Backbone, Preprocessing
+from tlcourse.networks.classifiers import find_classifier
 from tlcourse.networks.stages import split_into_stages
 
 ALL_STAGES = ["stem", "stage1", "stage2", "stage3", "stage4", "neck", "head"]
@@ -52,6 +53,8 @@ FOUND = {
     ("timm", "mvitv2_tiny"): "1234",  # its blocks hand on a height and a width beside the tokens
     ("timm", "xcit_nano_12_p16_224"): "1234",  # its positions are made of numbers, not of maps
     ("timm", "test_vit3"): "1234",  # attention pools its tokens
+    ("timm", "pit_ti_distilled_224"): "123",  # a map and tokens beside it
+    ("timm", "convnext_tiny_hnf"): "1234",  # of a known family, with another head
     ("timm", "ghostnet_050"): "1234",  # its first block leaves maps as large as its stem's
 }
 
@@ -126,9 +129,10 @@ def test_parts_that_small_weights_hide_are_the_right_ones():
 class AddsInPlace(nn.Module):
     """A block whose output is the very tensor that its layers put out, with a shortcut in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1))
+        convolutions = (nn.Conv2d(channels, channels, 1) for _ in range(2))
+        self.layers = nn.Sequential(*convolutions)
 
     def forward(self, x):
         y = self.layers(x)
@@ -139,7 +143,7 @@ class AddsInPlace(nn.Module):
 def test_a_block_that_adds_in_place_is_more_than_its_layers():
     network = nn.Sequential(
         nn.Conv2d(3, 4, 4, 4),
-        *(AddsInPlace() for _ in range(4)),
+        *(AddsInPlace(4) for _ in range(4)),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(4, 2),
@@ -156,6 +160,47 @@ def test_what_its_blocks_are_handed_goes_on_learning():
     assert all(p.requires_grad for p in network.parameters())
     stages(torch.randn(1, 3, 224, 224)).square().sum().backward()
     assert all(p.grad is not None for p in network.parameters())
+
+
+class Wrapped(nn.Module):
+    """An encoder of the library's with its owner's normalisation and head."""
+
+    def __init__(self, encoder: nn.Module, features: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classifier = nn.Linear(features, 3)
+
+    def forward(self, images):
+        return self.classifier(self.encoder((images - 0.5) / 0.25))
+
+
+@pytest.mark.parametrize(
+    ("name", "features"), [("resnet18", 512), ("vit_tiny_patch16_224", 192), ("swin_tiny", 768)]
+)
+def test_an_encoder_in_a_wrapper_comes_apart(name, features):
+    name = f"{name}_patch4_window7_224" if name == "swin_tiny" else name
+    network = Wrapped(timm.create_model(name, num_classes=0), features).eval()
+    stages = split_into_stages(network)
+    assert list(stages) == ALL_STAGES
+    images = torch.rand(2, 3, 224, 224)
+    with torch.inference_mode():
+        torch.testing.assert_close(nn.Sequential(*stages.values())(images), network(images))
+    held = [id(p) for module in stages.values() for p in module.parameters()]
+    assert sorted(held) == sorted(id(p) for p in network.parameters())
+
+
+def test_a_large_first_block_is_no_encoder():
+    class Large(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 64, 3, padding=1), nn.Conv2d(64, 3, 3, padding=1)
+
+        def forward(self, x):
+            return x + self.two(self.one(x).relu())
+
+    blocks = Large(), Large(), AddsInPlace(3)
+    network = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    assert split_into_stages(network)["stage1"][0] is network[0]
 
 
 def test_what_cannot_be_cut_has_a_body_and_a_head():
@@ -178,12 +223,16 @@ def test_what_cannot_be_cut_has_a_body_and_a_head():
 
 
 class Turned(nn.Module):
-    """Blocks that are handed the positions of a map's places, as rotary embeddings are."""
+    """Blocks that are handed the positions of a map's places, as rotary embeddings are.
+
+    Once for all images, or once for each.
+    """
 
     pretrained_cfg: ClassVar = {"input_size": (3, 32, 32)}
 
-    def __init__(self) -> None:
+    def __init__(self, for_each: bool) -> None:
         super().__init__()
+        self.for_each = for_each
         self.stem = nn.Conv2d(3, 4, 4, 4)
         self.blocks = nn.ModuleList(Shifted() for _ in range(4))
         self.head = nn.Linear(4, 2)
@@ -191,6 +240,8 @@ class Turned(nn.Module):
     def forward(self, images):
         x = self.stem(images)
         places = torch.linspace(0, 1, x.shape[-1])
+        if self.for_each:
+            places = places.repeat(len(x), 1, 1, 1)
         for block in self.blocks:
             x = block(x, places)
         return self.head(x.mean([2, 3]))
@@ -202,17 +253,20 @@ class Shifted(nn.Module):
         self.layers = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1))
 
     def forward(self, x, places):
+        assert places.ndim == 1 or len(places) == len(x)
         return self.layers(x + places)
 
 
-def test_blocks_that_were_handed_positions_take_one_size():
-    network = Turned().eval()
+@pytest.mark.parametrize("for_each", [False, True])
+def test_blocks_that_were_handed_positions_take_one_size(for_each):
+    network = Turned(for_each).eval()
     preprocessing = Preprocessing(32, 32, "bicubic", (0.5,) * 3, (0.5,) * 3)
     stages = split_into_stages(network)
     backbone = Backbone("turned", stages, preprocessing, licence="none", provenance="none")
     assert backbone.stage_names == tuple(ALL_STAGES)
-    images = torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(backbone(images), network(images))
+    for count in (1, 2, 5):
+        images = torch.randn(count, 3, 32, 32)
+        torch.testing.assert_close(backbone(images), network(images))
     with pytest.raises(BackboneError, match="32 × 32 px only, got 40 × 40"):
         backbone(torch.zeros(1, 3, 40, 40))
 
@@ -261,6 +315,16 @@ def test_heads_that_are_weighed_become_one():
         stages["head"].weight += 1
         stages["head"].bias += 1
         torch.testing.assert_close(stages["head"](stages["body"](images)), network(images))
+
+
+def test_one_bias_of_many_heads_is_theirs_to_the_last_bit():
+    """A sum of equal numbers, divided by their count, need not be the number."""
+    heads = nn.ModuleList(nn.Linear(2, 50) for _ in range(7))
+    for head in heads:
+        head.bias.data = torch.linspace(0, 1, 50)
+    network = SumOfHeads(lambda a, b: a + b)
+    network.heads, network.num_classes = heads, 50
+    assert torch.equal(find_classifier(network).linear.bias, heads[0].bias)
 
 
 def test_heads_in_a_list_become_one():
