@@ -5,7 +5,9 @@ where it was; of PART 0/2 and 1/2 each does one half. ``report`` counts them.
 """
 
 import json
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +26,15 @@ from tlcourse.own_images.load_model import build, load_model
 from tlcourse.tuning.freezing import freeze
 
 REAL = 60  # millions of parameters; larger ones are taken apart without values
-PROMISES = ("loads", "four", "logits", "freezes", "gradients", "map", "saved")
+PROMISES = {
+    "loads": "load",
+    "four": "have four parts or more",
+    "logits": "have the library's logits, from parts and from the file",
+    "freezes": "freeze what they promise, and nothing else",
+    "gradients": "pass gradients to all that is not frozen",
+    "map": "give a Grad-CAM map",
+    "saved": "are saved and loaded exactly",
+}
 Row = dict[str, Any]
 
 
@@ -131,16 +141,31 @@ def _maps(backbone: nn.Module, images: torch.Tensor, stage: str) -> bool:
     return maps.ndim == 3 and min(maps.shape[1:]) > 1 and bool(maps.isfinite().all())
 
 
+def tried(row: Row) -> list[str]:
+    """The promises that can be looked at; without values, only what a network is made of."""
+    return list(PROMISES) if row["millions"] <= REAL else ["loads", "four", "freezes"]
+
+
 def report(rows: list[Row]) -> str:
+    """How many networks keep each promise, and which do not."""
     real = [row for row in rows if row["millions"] <= REAL]
-    lines = [f"{len(rows)} networks, {len(real)} of them with values"]
-    for promise in PROMISES:
+    lines = [f"{len(rows)} networks, {len(real)} of them run", ""]
+    for promise, text in PROMISES.items():
         among = rows if promise in ("loads", "four") else real
         held = sum(bool(row.get(promise)) for row in among)
-        lines.append(f"{promise}: {held} of {len(among)}")
-    whole = [all(row.get(p) for p in PROMISES) for row in real]
-    lines.append(f"all of it: {sum(whole)} of {len(real)}")
+        lines.append(f"{held:5} of {len(among):4} {text} ({held / len(among):.1%})")
+    kept = sum(all(row.get(p) for p in tried(row)) for row in rows)
+    lines.append(f"{kept:5} of {len(rows):4} all that was tried ({kept / len(rows):.1%})")
+    whole = [row["name"] for row in rows if row.get("loads") and not row["four"]]
+    refused = [row["name"] for row in rows if not row.get("loads")]
+    lines += ["", "Body and head only:", *_families(whole), "", "Refused:", *_families(refused)]
     return "\n".join(lines)
+
+
+def _families(names: list[str]) -> list[str]:
+    """Names that start alike as one line with their number."""
+    counts = Counter(re.split(r"[\d_]", name.removeprefix("timm/"))[0] for name in names)
+    return [f"  {family} {count}" for family, count in sorted(counts.items())]
 
 
 if __name__ == "__main__":

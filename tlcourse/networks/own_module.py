@@ -10,7 +10,6 @@ from tlcourse.errors import BackboneError
 from tlcourse.modes import evaluating
 from tlcourse.networks.backbone import Backbone, Preprocessing
 from tlcourse.networks.backbones import OWN, replace_head
-from tlcourse.networks.parts import runs_as, split_any
 from tlcourse.networks.pretrained import seeded
 from tlcourse.networks.stages import split_into_stages
 from tlcourse.wrappers import unwrapped
@@ -61,8 +60,6 @@ def as_backbone(
     known = set(module.modules())
     try:
         stages = split_into_stages(module, size)
-        if not runs_as(module, stages, size):  # a family's network, but changed by its owner
-            stages = split_any(module, size)
     except ValueError as error:
         raise BackboneError(f"{type(module).__name__} cannot be a backbone: {error}") from error
     backbone = Backbone(

@@ -56,14 +56,14 @@ def split_into_stages(network: nn.Module, image_size: int | None = None) -> Stag
     split = _FAMILIES.get(type(network))
     if split is None:
         return split_any(network, image_size)
-    # timm has variants of its families that are put together in another way.
+    # timm has variants of its families that are put together in another way, users have theirs.
     try:
         stages = split(network)
     except AttributeError:  # of other parts
         return split_any(network, image_size)
-    usual = not hasattr(network, "get_classifier") or (
-        list(stages) in (STAGES, [*STAGES[:4], *STAGES[5:]]) and runs_as(network, stages)
-    )
+    usual = list(stages) in (STAGES, [*STAGES[:4], *STAGES[5:]])
+    if image_size is not None or hasattr(network, "get_classifier"):
+        usual = usual and runs_as(network, stages, image_size)
     return stages if usual else split_any(network, image_size)
 
 
