@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from tlcourse.diagnosis.faults import rate_faults
 from tlcourse.modes import stays_in_eval
 from tlcourse.networks.backbones import Backbone, load_backbone
 from tlcourse.networks.selection import block_names, select
 from tlcourse.tuning.freezing import freeze, freeze_elements, unfreeze
 from tlcourse.tuning.importance import magnitude, most_important
 from tlcourse.tuning.optim import LARS
+from tlcourse.tuning.param_groups import layer_decay, param_groups
 
 # One network for each kind of block and norm, small enough for dozens of examples.
 NETWORKS = {
@@ -273,3 +275,21 @@ def test_thawed_parameters_are_the_same_objects_so_an_optimiser_still_has_them()
     start = snapshot(backbone)
     step(backbone.train(), optimizer)
     assert moved(start, backbone) == start.keys()
+
+
+def test_a_body_has_depth_too():
+    """A network without stages has the blocks of its children, and parameters of its own."""
+    backbone = load_backbone("timm/vit_small_patch16_rope_mixed_224", pretrained=False)
+    blocks = block_names(backbone)
+    assert blocks[:3] == ["body.cls_token", "body.patch_embed", "body.rope"]
+    assert blocks[3:] == [*(f"body.blocks.{k}" for k in range(12)), "body.norm", "head"]
+    freeze(backbone, up_to="body.blocks.8")
+    trained = {name for name, p in backbone.named_parameters() if p.requires_grad}
+    assert {name.split(".")[2] for name in trained if "blocks" in name} == {"9", "10", "11"}
+    factors = layer_decay(backbone, decay=0.5)
+    assert factors == {f"body.blocks.{k}": 0.5 ** (13 - k) for k in (9, 10, 11)} | {
+        "body.norm": 0.5,
+        "head": 1.0,
+    }
+    optimizer = torch.optim.SGD(param_groups(backbone, lr=1.0, weight_decay=0.0, factors=factors))
+    assert not list(rate_faults(backbone, optimizer))

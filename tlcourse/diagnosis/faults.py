@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from tlcourse.networks.backbones import Backbone
 from tlcourse.networks.selection import block_names
+from tlcourse.networks.submodules import contents
 from tlcourse.tuning.batchnorm import input_statistics
 
 # How much the input of the first BatchNorm may vary, as a multiple of what its statistics say.
@@ -118,7 +119,7 @@ def rate_faults(backbone: Backbone, optimizer: Optimizer) -> Iterator[Fault]:
     rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     mixed = []
     for block in block_names(backbone):
-        parameters = backbone.get_submodule(block).parameters()
+        parameters = contents(backbone, block)[1].values()
         if len({rates[id(p)] for p in parameters if id(p) in rates and p.requires_grad}) > 1:
             mixed.append(block)
     if mixed:

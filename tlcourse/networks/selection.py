@@ -34,12 +34,16 @@ def block_names(backbone: Backbone) -> list[str]:
     """Names of a network's blocks from input to output, such as ``stem``, ``stage1.0``, ``head``.
 
     A block is what its paper repeats: a residual block, a transformer block. Stem, neck, head and
-    stages without blocks (VGG's plain convolutions) count as one.
+    stages without blocks (VGG's plain convolutions) count as one. Those of a body are its parts
+    and its own parameters, in the order in which it holds them.
     """
     names = []
     for stage in backbone.stage_names:
-        inner = stage in ("stem", "neck", "head", "body")
-        names += [stage] if inner else _blocks(backbone.get_submodule(stage), stage)
+        module = backbone.get_submodule(stage)
+        if stage == "body":
+            names += _parts(module, stage) or [stage]
+        else:
+            names += [stage] if stage in ("stem", "neck", "head") else _blocks(module, stage)
     return names
 
 
@@ -124,13 +128,24 @@ def _within(model: nn.Module, blocks: Sequence[str], name: str) -> list[str]:
 
 def _blocks(module: nn.Module, name: str) -> list[str]:
     # A sequence of sequences (EfficientNet's groups) is opened; a sequence of layers is a block.
-    if isinstance(module, nn.Sequential) and any(any(c.children()) for c in module):
+    lists = nn.Sequential | nn.ModuleList
+    if isinstance(module, lists) and any(any(c.children()) for c in module):
         return [
             block
             for child, part in module.named_children()
             for block in _blocks(part, f"{name}.{child}")
         ]
     return [name]
+
+
+def _parts(body: nn.Module, name: str) -> list[str]:
+    """Its own parameters and the blocks of its children; of a lone child it is that one's."""
+    own = [f"{name}.{parameter}" for parameter, _ in body.named_parameters(recurse=False)]
+    children = {f"{name}.{n}": m for n, m in body.named_children() if [*m.parameters()]}
+    if not own and len(children) == 1:
+        ((child, module),) = children.items()
+        return _parts(module, child)
+    return own + [block for child, module in children.items() for block in _blocks(module, child)]
 
 
 def _listed(*choices: Names | None) -> list[str]:
