@@ -10,7 +10,7 @@ from torch import nn
 from tlcourse.advice.strategies import STRATEGIES, start, train
 from tlcourse.diagnosis import cka_by_stage, drift
 from tlcourse.errors import BackboneError
-from tlcourse.networks import Preprocessing, extract_features, replace_head
+from tlcourse.networks import Preprocessing, block_names, extract_features, replace_head
 from tlcourse.networks.own_module import as_backbone
 from tlcourse.own_images.export import save_model
 from tlcourse.tuning.freezing import freeze
@@ -90,6 +90,20 @@ def test_one_made_for_its_size_takes_no_other():
     assert as_backbone(Own(), PREPROCESSING).fixed_size is None
     with pytest.raises(BackboneError, match="own/Sequential takes images of 32 × 32 px only"):
         backbone(torch.zeros(1, 3, 64, 64).double())
+
+
+def test_a_body_of_one_child_has_the_blocks_of_that():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(3, 1, 1))
+            self.left, self.right = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            return (self.left(x * self.scale) * self.right(x)).mean([2, 3])
+
+    backbone = as_backbone(nn.Sequential(Gated(), nn.Linear(4, 2)), PREPROCESSING)
+    assert block_names(backbone) == ["body.0.scale", "body.0.left", "body.0.right", "head"]
 
 
 def test_strategies_train_it_and_draw_anew_what_they_do_not_keep(tmp_path):

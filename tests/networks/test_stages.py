@@ -112,6 +112,13 @@ def test_stages_that_are_found_run_like_the_network(library, name):
     assert made or set(held) == parameters
 
 
+def test_a_neck_of_the_networks_own_modules_is_these():
+    network = create("torchvision", "regnet_y_400mf")
+    neck = split_into_stages(network)["neck"]
+    assert [type(layer) for layer in neck] == [nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity]
+    assert neck[0] is network.avgpool
+
+
 def test_parts_that_small_weights_hide_are_the_right_ones():
     """CaiT's layer scales start at 1e-5: its logits are nearly those of the class token alone."""
     network = create("timm", "cait_xxs24_224").eval()

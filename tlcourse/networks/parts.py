@@ -232,11 +232,10 @@ def _in_a_row(chain: list[Call], end: int, classifier: Classifier, logits: Tenso
     x = chain[end - 1].output
     for call in chain[end:]:
         layers += _between(x, call.given)
-        layers.append(without(call.module, {}, classifier))
+        holds_it = classifier.is_in(call.module)
+        layers.append(without(call.module, {}, classifier) if holds_it else call.module)
         x = call.output
-    if not classifier.is_in(chain[-1].module):
-        raise NotAChain("the classifier is not its last module")
-    return nn.Sequential(*layers, *_between(x, logits))
+    return nn.Sequential(*layers, *_between(x, logits))  # whether they fit is seen by their logits
 
 
 def _between(x: Tensor, y: Tensor) -> list[nn.Module]:
