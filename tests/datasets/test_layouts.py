@@ -13,7 +13,7 @@ from PIL import Image
 
 from tlcourse.datasets import check_images, load_folder
 from tlcourse.datasets.images import open_image
-from tlcourse.datasets.layouts import split_of, true_class, walk
+from tlcourse.datasets.layouts import read_layout, split_of, true_class, walk
 from tlcourse.errors import DatasetError, ImageError
 
 KINDS = ("ants", "bees")
@@ -100,6 +100,16 @@ def test_a_class_named_like_a_split_is_noted(tmp_path):
     for kind in ("test_paper", "test_tube"):
         fill(tmp_path / "laboratory" / kind)
     assert loaded(tmp_path / "laboratory").class_names == ("test_paper", "test_tube")
+
+
+def test_folders_with_the_same_folders_in_them_may_not_be_the_classes(tmp_path):
+    for name in ("site1/ants", "site1/bees", "site2/ants", "site2/bees", "site2/wasps"):
+        (tmp_path / name).mkdir(parents=True)
+    (note,) = read_layout(tmp_path).notes
+    assert note.startswith("each class holds the folders ants, bees, read as its parts")
+    assert note.endswith("merge site1, site2")
+    (tmp_path / "site3" / "ants").mkdir(parents=True)
+    assert not read_layout(tmp_path).notes
 
 
 def test_what_systems_leave_behind_is_no_class_and_no_image(tmp_path):

@@ -236,6 +236,13 @@ def _read_classes(folders: Sequence[Path], layout: Layout) -> None:
         layout.notes.append("train, val and test are taken from the folders in each class's")
         return
     layout.class_folders += [ClassFolder(f, class_name(f.name), "") for f in folders]
+    held = [{class_name(f.name) for f in inside} for inside, _ in parts.values()]
+    alike = sorted(set.intersection(*held)) if len(held) > 1 else []
+    if len(alike) > 1:
+        layout.notes.append(
+            f"each class holds the folders {', '.join(map(printable, alike))}, read as its parts; "
+            f"if these are the classes, merge {', '.join(printable(f.name) for f in folders)}"
+        )
     for folder in folders:
         if split_of(folder.name):
             layout.notes.append(
