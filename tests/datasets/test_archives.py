@@ -10,7 +10,8 @@ import pytest
 
 from tlcourse.datasets import archives
 from tlcourse.datasets.archives import as_folder, is_archive, unpack
-from tlcourse.errors import ArchiveError, OutputError
+from tlcourse.datasets.folders import load_folder
+from tlcourse.errors import ArchiveError, DatasetError, OutputError
 
 
 def zipped(path, files: dict[str, bytes]):
@@ -70,6 +71,13 @@ def test_an_archive_without_files_and_names_in_another_encoding(tmp_path):
             assert os.listdir(os.fsencode(folder / "bees")) == [b"\xe4.png"]
     except ArchiveError:  # a system whose names are UTF-8
         assert os.name == "nt" or sys.platform == "darwin"
+
+
+def test_what_is_wrong_in_an_archive_is_told_by_its_name(tmp_path):
+    outer = zipped(tmp_path / "outer.zip", {"inner.zip": b"PK"})
+    said = f"{outer} has no class.*{outer}/inner.zip: lies outside"
+    with pytest.raises(DatasetError, match=said), as_folder(outer) as folder:
+        load_folder(folder)
 
 
 def test_links_are_refused(tmp_path):

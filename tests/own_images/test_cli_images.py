@@ -86,3 +86,15 @@ def test_help_tells_the_defaults_and_the_list_of_commands_loads_nothing(capsys):
         "finally: assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("command", ["advise", "fit --output out"])
+def test_an_archive_of_another_kind_is_refused_before_anything_is_loaded(
+    monkeypatch, capsys, tmp_path, command
+):
+    monkeypatch.chdir(tmp_path)
+    Path("photographs.7z").write_bytes(b"7z\xbc\xaf\x27\x1c")
+    name, *options = command.split()
+    assert main([name, "photographs.7z", *options]) == 1
+    assert "photographs.7z is neither a folder nor a zip or tar" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["photographs.7z"]

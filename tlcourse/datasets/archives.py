@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import IO
 
 from tlcourse.datasets.layouts import printable
-from tlcourse.errors import ArchiveError, OutputError
+from tlcourse.errors import ArchiveError, DatasetError, OutputError
 from tlcourse.files import writing
 
 MAX_FILES = 200_000
@@ -38,6 +38,8 @@ def is_archive(path: Path) -> bool:
 def as_folder(path: Path) -> Iterator[Path]:
     """``path`` itself, or a folder for a while with what is in the archive ``path``.
 
+    What a DatasetError says of that folder, it says of the archive.
+
     Examples
     --------
     >>> with as_folder(Path(__file__).parent) as folder:
@@ -50,7 +52,10 @@ def as_folder(path: Path) -> Iterator[Path]:
     with TemporaryDirectory() as temporary:
         folder = Path(temporary, "images")
         unpack(path, folder)
-        yield folder
+        try:
+            yield folder
+        except DatasetError as error:
+            raise type(error)(str(error).replace(str(folder), printable(path))) from error
 
 
 def unpack(path: Path, folder: Path) -> None:

@@ -144,6 +144,7 @@ def advise_folder(
 
     The parameters are those of ``fit_folder``.
     """
+    _check_source(Path(source))
     backbone = load_backbone(backbone_name)
     with as_folder(Path(source)) as folder:
         images = read_images(backbone, folder, seed=seed, image_size=image_size)
@@ -174,8 +175,7 @@ def _attempt(source: Path, output: Path, call: Mapping[str, object]) -> Iterator
 
 def _examine(source: Path, output: Path, call: Mapping[str, object]) -> dict[str, object] | None:
     """Refuse what must not be written into; the call that began there before, if any."""
-    if not source.exists():
-        raise DatasetError(f"{source} is not there; expected a folder with one subfolder a class")
+    _check_source(source)
     if output.resolve().is_relative_to(source.resolve()):
         raise OutputError(
             f"{output} lies in {source}: the next run would take it for a class; write elsewhere"
@@ -195,6 +195,16 @@ def _examine(source: Path, output: Path, call: Mapping[str, object]) -> dict[str
             "before to go on, or name another folder"
         )
     return before
+
+
+def _check_source(source: Path) -> None:
+    if not source.exists():
+        raise DatasetError(f"{source} is not there; expected a folder with one subfolder a class")
+    if not source.is_dir() and not is_archive(source):
+        raise DatasetError(
+            f"{source} is neither a folder nor a zip or tar archive that can be read; expected one "
+            "subfolder a class: unpack other archives (7z, rar) into a folder"
+        )
 
 
 def _is_remains(path: Path) -> bool:
