@@ -83,6 +83,18 @@ def test_what_its_owner_computes_otherwise_is_kept_or_refused():
         as_backbone(nn.Sequential(nn.Flatten(), nn.Linear(7, 2)), PREPROCESSING)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+def test_what_has_no_parts_or_no_sizes_yet_is_refused():
+    with pytest.raises(BackboneError, match="it was scripted or traced"):
+        as_backbone(torch.jit.trace(Own().eval(), IMAGES), PREPROCESSING)
+    layers = nn.LazyConv2d(4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(3)
+    lazy = nn.Sequential(*layers)
+    with pytest.raises(BackboneError, match=r"0.weight of Sequential has no size yet"):
+        as_backbone(lazy, PREPROCESSING)
+    lazy(IMAGES)
+    assert as_backbone(lazy, PREPROCESSING).num_classes == 3
+
+
 def test_one_made_for_its_size_takes_no_other():
     layers = nn.Conv2d(3, 4, 3, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 8 * 8, 3)
     backbone = as_backbone(nn.Sequential(*layers).double(), PREPROCESSING)

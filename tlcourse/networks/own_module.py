@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from tlcourse.errors import BackboneError
 from tlcourse.modes import evaluating
@@ -43,7 +44,8 @@ def as_backbone(
     Raises
     ------
     BackboneError
-        For a network that does not run on such images, or does not end in one linear layer.
+        For a network that does not run on such images, or does not end in one linear layer; for
+        one that was scripted or traced, and for lazy layers that have seen no image.
 
     Examples
     --------
@@ -56,6 +58,7 @@ def as_backbone(
     ('own/Sequential', ('body', 'head'), 2)
     """
     module = unwrapped(module)
+    _check_kind(module)
     size = preprocessing.image_size
     known = set(module.modules())
     try:
@@ -77,6 +80,19 @@ def as_backbone(
     if num_classes is not None:
         replace_head(backbone, num_classes, seed=seed)
     return backbone
+
+
+def _check_kind(module: nn.Module) -> None:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise BackboneError(
+            f"a {type(module).__name__} cannot be a backbone: it was scripted or traced, so its "
+            "parts do not run by themselves; hand in the module that it was made of"
+        )
+    if lazy := [n for n, p in module.named_parameters() if isinstance(p, UninitializedParameter)]:
+        raise BackboneError(
+            f"{lazy[0]} of {type(module).__name__} has no size yet: lazy layers take theirs from "
+            "the first images; run the module on a batch first"
+        )
 
 
 def _runs(module: nn.Module, size: int) -> bool:
