@@ -1,6 +1,7 @@
 """Maps against torchcam's, and against what a class activation map is by definition."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -129,6 +130,23 @@ def test_grad_cam_names_the_stages(network, images):
         grad_cam(network, images, CLASSES, stage="stage9")
     with pytest.raises(ValueError, match=r"'neck' is \(2, 64\): no map"):
         grad_cam(network, images, CLASSES, stage="neck")
+
+
+def test_outputs_and_classes_that_have_no_map_are_named(network, images):
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rows = nn.LSTM(96, 4, batch_first=True)
+
+        def forward(self, x):
+            return self.rows(x.mean(1))[0][:, -1]
+
+    with pytest.raises(ValueError, match="LSTM gives a tuple: no map"):
+        grad_cam(Recurrent(), torch.rand(2, 3, 48, 96), torch.tensor([0, 1]), stage="rows")
+    for draw in (cam, functools.partial(grad_cam, stage="stage2")):
+        for wrong in (5, -1):
+            with pytest.raises(ValueError, match=f"from {min(wrong, 0)} to .* logits of 5 classes"):
+                draw(network, images, torch.tensor([0, wrong]))
 
 
 def test_what_no_gradient_reaches_is_named():

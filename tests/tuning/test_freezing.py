@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from tlcourse.diagnosis.faults import rate_faults
+from tlcourse.errors import BackboneError
 from tlcourse.modes import stays_in_eval
 from tlcourse.networks.backbones import Backbone, load_backbone
 from tlcourse.networks.selection import block_names, select
@@ -293,3 +294,19 @@ def test_a_body_has_depth_too():
     }
     optimizer = torch.optim.SGD(param_groups(backbone, lr=1.0, weight_decay=0.0, factors=factors))
     assert not list(rate_faults(backbone, optimizer))
+
+
+def test_a_list_of_parameters_is_frozen_one_by_one():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scales = nn.ParameterList([nn.Parameter(torch.ones(2)) for _ in range(2)])
+            self.head = nn.Linear(2, 2)
+
+    model = Scaled()
+    freeze(model, up_to="scales.0")
+    assert [p.requires_grad for p in model.scales] == [False, True]
+    freeze(model, only="scales")
+    assert [p.requires_grad for p in model.parameters()] == [False, False, True, True]
+    with pytest.raises(BackboneError, match="did you mean scales.0 or scales.1 or scales"):
+        freeze(model, only="scale.0")

@@ -8,6 +8,8 @@ import torch
 import torchvision
 from timm.optim import param_groups_layer_decay
 from torch import nn
+from torch.nn.utils import prune
+from torch.nn.utils.parametrizations import spectral_norm
 
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.tuning.freezing import freeze
@@ -146,6 +148,23 @@ def test_groups_of_any_model_by_its_submodules():
     assert rates[id(attention.in_proj_weight)] == (0.5, 0.1)
     assert rates[id(attention.in_proj_bias)] == (0.5, 0.0)
     assert rates[id(model.heads.head.weight)] == (1.0, 0.1)
+
+
+def test_matrices_decay_whatever_made_them_is_added_to_their_name():
+    model = nn.ModuleDict(
+        {"rows": nn.LSTM(3, 3), "pruned": nn.Linear(3, 3), "normed": nn.Linear(3, 3)}
+    )
+    prune.identity(model["pruned"], "weight")
+    spectral_norm(model["normed"])
+    groups = param_groups(model, lr=1.0, weight_decay=0.1)
+    decaying = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
+    names = {name for name, p in model.named_parameters() if id(p) in decaying}
+    assert names == {
+        "rows.weight_ih_l0",
+        "rows.weight_hh_l0",
+        "pruned.weight_orig",
+        "normed.parametrizations.weight.original",
+    }
 
 
 def test_lazy_layers_are_asked_for_their_shape_first():

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from tlcourse.diagnosis.samples import check_finite
+from tlcourse.diagnosis.samples import check_finite, check_labels
 from tlcourse.shapes import Labels, Logits
 
 BINS = 10
@@ -97,9 +97,5 @@ def _check(logits: Tensor, labels: Tensor) -> None:
             f"logits {tuple(logits.shape)} and {len(labels)} labels; expected (N, C) with N > 0, "
             "C of 2 or more, and N labels"
         )
-    if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
-        raise ValueError(
-            f"labels from {labels.min()} to {labels.max()} do not fit logits of {logits.shape[1]} "
-            "classes"
-        )
+    check_labels(labels, logits)
     check_finite("the logits", logits)

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from tlcourse.diagnosis.samples import check_labels
 from tlcourse.modes import evaluating
 from tlcourse.shapes import Labels, Maps
 from tlcourse.suggestions import did_you_mean
@@ -38,7 +39,8 @@ def cam(backbone: nn.Module, images: AnyImages, classes: Labels) -> Maps:
     Raises
     ------
     ValueError
-        For a network with another ending, for which ``grad_cam`` is made.
+        For a network with another ending, for which ``grad_cam`` is made; for a class without a
+        logit.
 
     References
     ----------
@@ -59,6 +61,7 @@ def cam(backbone: nn.Module, images: AnyImages, classes: Labels) -> Maps:
         raise ValueError(_NOT_GAP)
     with evaluating(backbone), torch.no_grad():
         maps, logits = _run(backbone, images, pools[0], before=True)
+        check_labels(classes, logits)
         if maps.ndim != 4 or maps.shape[1] != head.in_features:
             raise ValueError(_NOT_GAP)
         weights = head.weight[classes]
@@ -96,7 +99,7 @@ def grad_cam(model: nn.Module, images: AnyImages, classes: Labels, *, stage: str
     Raises
     ------
     ValueError
-        For an unknown stage and for one whose output is no map.
+        For an unknown stage, for one whose output is no map, and for a class without a logit.
 
     References
     ----------
@@ -118,6 +121,7 @@ def grad_cam(model: nn.Module, images: AnyImages, classes: Labels, *, stage: str
         )
     with evaluating(model), torch.enable_grad():
         maps, logits = _run(model, images, inner[stage], before=False)
+        check_labels(classes, logits)
         if maps.ndim not in (3, 4):
             raise ValueError(f"the output of {stage!r} is {tuple(maps.shape)}: no map of places")
         score = logits.gather(1, classes[:, None]).sum()
@@ -141,7 +145,9 @@ def _run(
     """What goes into a module (``before``) or comes out of it, as a leaf, and the logits."""
     kept: list[Tensor] = []
 
-    def keep(value: Tensor) -> Tensor:
+    def keep(value: object) -> Tensor:
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{type(module).__name__} gives a {type(value).__name__}: no map")
         # A leaf: the gradient stops here, also when everything below is frozen. The copy that
         # runs on may be changed in place.
         kept.append(value.detach().requires_grad_(torch.is_grad_enabled()))

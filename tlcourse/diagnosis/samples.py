@@ -14,6 +14,15 @@ def check_finite(name: str, values: Tensor) -> None:
         )
 
 
+def check_labels(labels: Tensor, logits: Tensor) -> None:
+    """Raise ValueError for a label that is none of the logits' classes."""
+    if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+        raise ValueError(
+            f"labels from {labels.min()} to {labels.max()} do not fit logits of {logits.shape[1]} "
+            "classes"
+        )
+
+
 def check_samples(x: Tensor, y: Tensor) -> None:
     """ValueError unless both are features (N, D) and (M, D), N and M of 2 or more, and finite."""
     if min(len(x), len(y)) < 2 or x.ndim != 2 or x.shape[1:] != y.shape[1:] or x.shape[1] == 0:

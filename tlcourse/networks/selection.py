@@ -120,7 +120,7 @@ def _within(model: nn.Module, blocks: Sequence[str], name: str) -> list[str]:
         listed = f"no block {name!r}; stages of {model.name} are {parts}, "
         listed += "block_names() lists their blocks"
     else:
-        known = [*blocks, *(inner for inner, _ in model.named_modules())]
+        known = sorted({*blocks, *(inner for inner, _ in model.named_modules())})
         listed = f"no submodule {name!r}; {type(model).__name__} has {parts}, "
         listed += "named_modules() lists all"
     raise BackboneError(listed + did_you_mean(name, known))

@@ -8,7 +8,8 @@ from torch import nn
 def units(module: nn.Module, name: str = "") -> list[str]:
     """What a module is made of, in its order: layers without children, and others' parameters."""
     children = dict(module.named_children())
-    if name and not children:
+    listed = isinstance(module, nn.ParameterList | nn.ParameterDict)
+    if name and not children and not listed:
         return [name]
     own = [_join(name, parameter) for parameter, _ in module.named_parameters(recurse=False)]
     inner = [u for child, part in children.items() for u in units(part, _join(name, child))]

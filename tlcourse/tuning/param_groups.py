@@ -218,8 +218,13 @@ def _trainable(model: nn.Module, part: str) -> list[tuple[str, nn.Parameter]]:
 
 
 def _decays(name: str, parameter: nn.Parameter) -> bool:
-    """Filters and matrices decay. Tokens and position embeddings are not named weight."""
-    return parameter.ndim > 1 and (name.endswith("weight") or ".parametrizations.weight." in name)
+    """Filters and matrices decay, also an LSTM's weight_ih_l0 and a pruned layer's weight_orig.
+
+    Tokens and position embeddings are not named weight.
+    """
+    last = name.rpartition(".")[2]
+    named = last.startswith("weight") or last.endswith("weight")
+    return parameter.ndim > 1 and (named or ".parametrizations.weight" in name)
 
 
 def _check_factors(model: nn.Module, factors: Mapping[str, float]) -> None:
