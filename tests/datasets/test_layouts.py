@@ -92,6 +92,13 @@ def test_splits_below_each_class_are_kept(tmp_path):
     assert len(dataset) == 40 and sum("part of its class" in note for note in dataset.notes) == 4
 
 
+def test_classes_below_train_are_these_whatever_lies_beside_it(tmp_path):
+    for kind in KINDS:
+        fill(tmp_path / "train" / kind)
+    fill(tmp_path / "extra")
+    assert loaded(tmp_path).class_names == KINDS
+
+
 def test_a_class_named_like_a_split_is_noted(tmp_path):
     for kind in ("bullet_train", "car"):
         fill(tmp_path / kind / "red")
@@ -207,12 +214,14 @@ def test_content_decides_what_is_an_image(tmp_path):
     (tmp_path / "bees" / "iphone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
     header = bytes([0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 9, 0, 24, 0])  # a TGA of 9 × 9 px
     (tmp_path / "bees" / "table.bin").write_bytes(header + bytes(243))
+    (tmp_path / "bees" / "film.jpg").write_bytes(b"\0\0\0\x18ftypisom" + bytes(40))
     dataset = loaded(tmp_path)
     assert len(dataset) == 19
-    assert dataset.skipped[0].endswith(
+    assert dataset.skipped[0].endswith("film.jpg: not an image that can be read")
+    assert dataset.skipped[1].endswith(
         "a HEIC photograph; save it as JPEG, or read it through pillow-heif"
     )
-    assert dataset.skipped[1].endswith("not an image file by its name, nor by its content")
+    assert dataset.skipped[2].endswith("not an image file by its name, nor by its content")
     os.rename(tmp_path / "bees" / "table.bin", tmp_path / "bees" / "table.tga")
     assert len(loaded(tmp_path)) == 20
 

@@ -22,6 +22,12 @@ def test_bins_are_averaged_by_their_images():
     assert calibration_error(logits, labels) == pytest.approx((3 * 0.05 + 1 * 0.55) / 4)
 
 
+def test_the_usual_bins_are_ten():
+    logits = torch.tensor([[0.91, 0.09], [0.99, 0.01]]).log()  # of eleven, each has its own
+    (row,) = reliability(logits, torch.tensor([0, 0])).itertuples()
+    assert (row.confidence, row.images) == pytest.approx((0.95, 2))
+
+
 def test_labels_drawn_from_the_confidence_are_calibrated_and_want_temperature_1():
     generator = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(20_000, 4, generator=generator)

@@ -125,6 +125,13 @@ def test_cam_refuses_other_endings(name):
         cam(create(name, num_classes=5), torch.rand(2, 3, size, size), CLASSES)
 
 
+def test_cam_refuses_logits_that_are_a_little_else(network, images):
+    warmer = copy.deepcopy(network)
+    warmer.register_forward_hook(lambda *hooked: hooked[-1] * 1.05)
+    with pytest.raises(ValueError, match="global average pooling and one linear layer"):
+        cam(warmer, images, CLASSES)
+
+
 def test_grad_cam_names_the_stages(network, images):
     with pytest.raises(ValueError, match="no stage 'stage9'; stages are stem, stage1"):
         grad_cam(network, images, CLASSES, stage="stage9")

@@ -1,5 +1,7 @@
 """MMD against its definition, term by term, and its mean of zero."""
 
+import math
+
 import pytest
 import torch
 
@@ -38,6 +40,7 @@ def permuted(x, y):
 
 @pytest.mark.unchecked
 def test_mistakes_are_named():
+    assert math.isfinite(mmd(torch.randn(2, 3), torch.randn(2, 3)))
     with pytest.raises(ValueError, match="N and M of 2 or more"):
         mmd(torch.randn(1, 3), torch.randn(5, 3))
     with pytest.raises(ValueError, match=r"\(4, 3\) and \(4, 2\)"):

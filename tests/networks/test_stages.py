@@ -160,6 +160,18 @@ def test_a_block_that_adds_in_place_is_more_than_its_layers():
     assert stages["stage1"][0] is network[1]
 
 
+@pytest.mark.parametrize("stem", ["^0", ["^0", "^1"], [("^0", None), ("^1", (0,))]])
+def test_the_stem_is_what_the_library_calls_it(stem):
+    class Named(nn.Sequential):
+        def group_matcher(self, coarse):
+            return {"stem": stem, "blocks": r"^(\d)"}
+
+    blocks = (AddsInPlace(4) for _ in range(5))
+    pool = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    network = Named(nn.Conv2d(3, 4, 4, 4), *blocks, *pool)
+    assert split_into_stages(network)["stage1"][0] is network[1 if stem == "^0" else 2]
+
+
 def test_what_its_blocks_are_handed_goes_on_learning():
     """Mixed rotary positions are computed from parameters, outside of the blocks."""
     network = create("timm", "vit_small_patch16_rope_mixed_224").eval()

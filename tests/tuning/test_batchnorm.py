@@ -13,6 +13,7 @@ from torch.optim.swa_utils import update_bn
 from tlcourse.modes import follow_mode, stay_in_eval
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.tuning.batchnorm import (
+    has_batchnorm,
     input_statistics,
     policies,
     re_estimate,
@@ -186,6 +187,12 @@ def test_input_statistics_and_their_distance_in_closed_form(network):
     assert row["mean_shift"] == pytest.approx(shift.mean().item(), rel=1e-3)
     ratio = (found.stddev / stored.stddev).log().mean().exp()
     assert row["std_ratio"] == pytest.approx(ratio.item(), rel=1e-3)
+
+
+def test_whether_there_is_any():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4))
+    assert not has_batchnorm(model)
+    assert has_batchnorm(nn.Sequential(model, nn.BatchNorm2d(4)))
 
 
 def test_what_never_varied_is_measured_with_the_layers_eps():
