@@ -172,9 +172,13 @@ def test_the_stem_is_what_the_library_calls_it(stem):
     assert split_into_stages(network)["stage1"][0] is network[1 if stem == "^0" else 2]
 
 
-def test_what_its_blocks_are_handed_goes_on_learning():
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_what_its_blocks_are_handed_goes_on_learning(wrapped):
     """Mixed rotary positions are computed from parameters, outside of the blocks."""
     network = create("timm", "vit_small_patch16_rope_mixed_224").eval()
+    if wrapped:
+        network.reset_classifier(0)
+        network = Wrapped(network, 384).eval()
     stages = nn.Sequential(*split_into_stages(network).values())
     assert all(p.requires_grad for p in network.parameters())
     stages(torch.randn(1, 3, 224, 224)).square().sum().backward()

@@ -22,7 +22,6 @@ from tlcourse.networks.chains import (
     group_by_stride,
     is_bound,
     linked,
-    opened,
     record,
     stride_of,
 )
@@ -144,7 +143,7 @@ def _split_chain(network: nn.Module, classifier: Classifier, run: Call) -> Itera
     images = run.given
     chain = chain_of(run, network, classifier)
     start, end = find_blocks(chain, network, classifier)
-    handed = _handed_parameters(network, images, chain[start:end])
+    handed = _handed_parameters(network, images, classifier, chain[start:end])
     end = next((k for k in range(start, end) if chain[k].path in handed), end)
     if end - start < 2:
         raise NotAChain("its blocks are handed what depends on its parameters")
@@ -160,7 +159,9 @@ def _split_chain(network: nn.Module, classifier: Classifier, run: Call) -> Itera
         yield {"stem": stem, **stages, "neck": neck, "head": classifier.linear}
 
 
-def _handed_parameters(network: nn.Module, images: Tensor, blocks: Sequence[Call]) -> set[str]:
+def _handed_parameters(
+    network: nn.Module, images: Tensor, classifier: Classifier, blocks: Sequence[Call]
+) -> set[str]:
     """Blocks that get what is trained beside their first input; bound, it would not be trained."""
     paths = {block.path for block in blocks if block.constants is not None}
     if not paths:
@@ -169,8 +170,7 @@ def _handed_parameters(network: nn.Module, images: Tensor, blocks: Sequence[Call
         run = record(network, images[:1])
     return {
         call.path
-        for outer in run.inner
-        for call in opened(outer)
+        for call in chain_of(run, network, classifier)
         if call.path in paths and call.constants is not None
         for value in (*call.constants[0], *call.constants[1].values())
         if isinstance(value, Tensor) and value.requires_grad
