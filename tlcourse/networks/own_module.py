@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import is_lazy
 
 from tlcourse.errors import BackboneError
 from tlcourse.modes import evaluating
@@ -88,7 +88,7 @@ def _check_kind(module: nn.Module) -> None:
             f"a {type(module).__name__} cannot be a backbone: it was scripted or traced, so its "
             "parts do not run by themselves; hand in the module that it was made of"
         )
-    if lazy := [n for n, p in module.named_parameters() if isinstance(p, UninitializedParameter)]:
+    if lazy := [n for n, p in module.named_parameters() if is_lazy(p)]:
         raise BackboneError(
             f"{lazy[0]} of {type(module).__name__} has no size yet: lazy layers take theirs from "
             "the first images; run the module on a batch first"

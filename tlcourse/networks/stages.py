@@ -61,7 +61,7 @@ def split_into_stages(network: nn.Module, image_size: int | None = None) -> Stag
         stages = split(network)
     except AttributeError:  # of other parts
         return split_any(network, image_size)
-    usual = list(stages) in (STAGES, [*STAGES[:4], *STAGES[5:]])
+    usual = list(stages) in (STAGES, [s for s in STAGES if s != "stage4"])
     if image_size is not None or hasattr(network, "get_classifier"):
         usual = usual and runs_as(network, stages, image_size)
     return stages if usual else split_any(network, image_size)
