@@ -27,3 +27,7 @@ class ModelFolderError(ValueError):
 
 class SweepError(OSError):
     """A sweep cannot begin, or some of its cells failed."""
+
+
+class StudyError(ValueError):
+    """A study, an arm or a recorded cell is not what it should be."""

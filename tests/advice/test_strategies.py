@@ -5,15 +5,8 @@ import pytest
 import torch
 
 from tlcourse.advice.measurements import measure
-from tlcourse.advice.strategies import (
-    EPOCHS,
-    QUADRANTS,
-    STRATEGIES,
-    first_stages,
-    start,
-    strategy_named,
-    train,
-)
+from tlcourse.advice.strategies import EPOCHS, QUADRANTS, STRATEGIES, first_stages, strategy_named
+from tlcourse.advice.strategy_training import start, train
 from tlcourse.advice.tasks import make_task
 from tlcourse.datasets import blur, checks, few, make_scenes, tint
 from tlcourse.errors import DatasetError

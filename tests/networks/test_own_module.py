@@ -7,7 +7,8 @@ import torch
 import torchvision
 from torch import nn
 
-from tlcourse.advice.strategies import STRATEGIES, start, train
+from tlcourse.advice.strategies import STRATEGIES
+from tlcourse.advice.strategy_training import start, train
 from tlcourse.diagnosis import cka_by_stage, drift
 from tlcourse.errors import BackboneError
 from tlcourse.networks import Preprocessing, block_names, extract_features, replace_head

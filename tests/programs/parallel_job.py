@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tlcourse.advice.strategies import STRATEGIES, train
+from tlcourse.advice.strategies import STRATEGIES
+from tlcourse.advice.strategy_training import train
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.tuning.data_parallel import is_first, joined
 from tlcourse.tuning.training import fit

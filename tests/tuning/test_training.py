@@ -196,7 +196,7 @@ def test_batches_are_near_equal_so_that_batchnorm_never_sees_one_image(monkeypat
 
 
 @pytest.mark.parametrize(
-    ("steps", "batch_size", "passes"), [(12.0, 16, 5), (12.5, 16, 5), (10.0, 100, 10), (1.0, 8, 1)]
+    ("steps", "batch_size", "passes"), [(12.0, 16, 5), (12.5, 16, 5), (10.0, 100, 10), (5.0, 8, 1)]
 )
 def test_steps_per_epoch_trains_as_repeated_data_do(steps, batch_size, passes):
     """Every recorded training was made by repeating its data; 40 inputs, by hand 12 · 16 / 40."""
@@ -213,6 +213,22 @@ def test_steps_per_epoch_trains_as_repeated_data_do(steps, batch_size, passes):
     (short, first), (long, second) = results
     assert_same_weights(short, long)
     pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+def test_an_epoch_of_fewer_steps_than_a_pass_takes_a_part_drawn_anew():
+    model, seen = make_model(), []
+    model.register_forward_hook(lambda m, x, y: seen.append(x[0]) if m.training else None)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    inputs, labels = make_data(n=40)
+    options = {"steps_per_epoch": 3.0, "batch_size": 4, "epochs": 2, "seed": 0}
+    fit(model, (inputs, labels), make_data(seed=1), optimizer, **options)
+    assert [len(x) for x in seen] == [4] * 6
+    rows = [
+        [(inputs == x).all(dim=1).nonzero().item() for x in torch.cat(e)]
+        for e in (seen[:3], seen[3:])
+    ]
+    assert [len(set(epoch)) for epoch in rows] == [12, 12]  # none twice in an epoch
+    assert set(rows[0]) != set(rows[1])
 
 
 def test_augmentation_changes_every_image_on_its_own():

@@ -2,14 +2,8 @@ from .advisor import Advice, advise, load_records
 from .advisor_score import score
 from .laboratory import MATRICES, cells, run_cell, run_matrix
 from .measurements import FAR, LARGE, Measured, measure, transfer_scores
-from .strategies import (
-    QUADRANTS,
-    QUADRANTS_SOURCE,
-    STRATEGIES,
-    Strategy,
-    strategy_named,
-    train,
-)
+from .strategies import QUADRANTS, QUADRANTS_SOURCE, STRATEGIES, Strategy, strategy_named
+from .strategy_training import train
 from .sweeps import read_results, sweep
 from .tasks import Task, make_task
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tlcourse.advice.measurements import measure
-from tlcourse.advice.strategies import STEPS, STRATEGIES, strategy_named, train
+from tlcourse.advice.strategies import STEPS, STRATEGIES, enough_steps, strategy_named
+from tlcourse.advice.strategy_training import train
 from tlcourse.advice.sweeps import Report, Result, Settings, sweep
 from tlcourse.advice.tasks import MAX_TEST, make_task
 from tlcourse.environment import environment
@@ -154,7 +155,7 @@ def run_cell(
         task.train,
         task.validation,
         num_classes=task.num_classes,
-        steps=steps,
+        steps=enough_steps(len(task.train[0]), steps),
         seed=seed,
         cache=None,  # a cell's seconds do not depend on the cells before it
     )

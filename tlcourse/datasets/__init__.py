@@ -16,7 +16,7 @@ from tlcourse.datasets.folders import load_folder
 from tlcourse.datasets.images import open_image
 from tlcourse.datasets.rendered_digits import load_rendered_digits
 from tlcourse.datasets.scenes import Scenes, checks, make_scenes, muted
-from tlcourse.datasets.shifts import blur, tint
+from tlcourse.datasets.shifts import blur, noise, tint
 from tlcourse.datasets.solar_cells import load_solar_cells
 from tlcourse.datasets.subsets import few
 from tlcourse.datasets.torchvision_sets import SOURCES, load_torchvision
@@ -41,6 +41,7 @@ __all__ = [
     "load_folder",
     "make_scenes",
     "muted",
+    "noise",
     "open_image",
     "tint",
     "unpack",

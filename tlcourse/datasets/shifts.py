@@ -34,3 +34,17 @@ def tint(images: Images, factors: tuple[float, float, float] = TINT) -> Images:
     """
     scale = torch.tensor(factors).view(3, 1, 1)
     return (images * scale).round().clamp(0, 255).to(torch.uint8)
+
+
+def noise(images: Images, *, sigma: float = 0.1, seed: int = 0) -> Images:
+    """uint8 images with Gaussian noise of ``sigma`` times the range, drawn from ``seed``.
+
+    Examples
+    --------
+    >>> grey = torch.full((1, 3, 64, 64), 100, dtype=torch.uint8)
+    >>> bool(24 < noise(grey).float().std() < 27)
+    True
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = 255 * sigma * torch.randn(images.shape, generator=generator)
+    return (images + drawn).round().clamp(0, 255).to(torch.uint8)

@@ -10,7 +10,8 @@ import torch
 
 from tlcourse.advice.advisor import Advice, advise, load_records
 from tlcourse.advice.measurements import measure
-from tlcourse.advice.strategies import STEPS, Trained, strategy_named, train
+from tlcourse.advice.strategies import STEPS, enough_steps, strategy_named
+from tlcourse.advice.strategy_training import Trained, train
 from tlcourse.datasets import ImageDataset, check_images, load_folder
 from tlcourse.diagnosis.calibration import fit_temperature
 from tlcourse.errors import BackboneError, DatasetError
@@ -177,7 +178,7 @@ def fit_images(
             images.splits["train"],
             images.splits["validation"],
             num_classes=images.dataset.num_classes,
-            steps=STEPS,
+            steps=enough_steps(len(images.splits["train"][0]), STEPS),
             seed=seed,
             checkpoint=checkpoint and checkpoint / name,
             on_epoch=on_epoch,

@@ -70,8 +70,8 @@ def fit(
     epochs, seed, batch_size : int
         Batches are near-equal, of at most ``batch_size``.
     steps_per_epoch : float, optional
-        Makes an epoch that whole number of passes over the data, at least one, which comes nearest
-        to so many steps; by default an epoch is one pass.
+        Makes an epoch so many steps: the nearest whole number of passes over the data or, where one
+        pass takes more, a part of them drawn anew in each epoch. By default it is one pass.
     schedule : callable
         Takes the optimiser and the number of all steps; see ``cosine``, ``WarmUp`` and others.
     augment : Module, optional
@@ -125,7 +125,7 @@ def fit(
         steps_per_epoch=steps_per_epoch, schedule=getattr(schedule, "__name__", repr(schedule)),
         unfreezing=unfreezing and unfreezing.plan, augment=repr(augment), optimizer=repr(optimizer),
     )  # fmt: skip
-    passes, num_batches = epoch_length(len(train[0]), batch_size, steps_per_epoch)
+    seen, num_batches = epoch_length(len(train[0]), batch_size, steps_per_epoch)
     scheduler = schedule(optimizer, epochs * num_batches)
     if unfreezing is not None:
         check_joinable(scheduler)
@@ -142,7 +142,7 @@ def fit(
         lr = max(group["lr"] for group in optimizer.param_groups)
         row: Row = {"epoch": epoch, "lr": lr}
         row["train_loss"], row["train_accuracy"] = _train_epoch(
-            run, train, passes, num_batches, augment
+            run, train, seen, num_batches, augment
         )
         if not row["train_loss"] < float("inf"):
             raise FloatingPointError(
@@ -160,16 +160,15 @@ def fit(
 
 
 def _train_epoch(
-    run: Run, train: Data, passes: int, num_batches: int, augment: nn.Module | None
+    run: Run, train: Data, seen: int, num_batches: int, augment: nn.Module | None
 ) -> Evaluation:
-    """Take every image ``passes`` times, in random order; one optimiser step a batch."""
+    """Take ``seen`` images in random order, a part of all or each equally often; a step a batch."""
     inputs, labels = train
-    seen = passes * len(inputs)
     losses, hits = 0.0, 0.0
     run.model.train()
     parallel = distribute(run.model)  # anew: what was thawed must be averaged, too
     # Near-equal batches: a last batch of one image would break BatchNorm.
-    for batch in torch.randperm(seen).tensor_split(num_batches):
+    for batch in torch.randperm(max(seen, len(inputs)))[:seen].tensor_split(num_batches):
         mine = share(batch) % len(inputs)
         x, y = inputs[mine], labels[mine].to(device())
         if augment is not None:
@@ -190,12 +189,13 @@ def _train_epoch(
 
 
 def epoch_length(n: int, batch_size: int, steps_per_epoch: float | None) -> tuple[int, int]:
-    """Passes over n inputs in an epoch, and its steps; ``fit`` says how they are chosen."""
+    """How many of n inputs an epoch takes, and its steps; ``fit`` says how they are chosen."""
     batch_size = min(batch_size, n)
-    passes = 1
+    seen = n
     if steps_per_epoch is not None:
-        passes = max(1, round(steps_per_epoch * batch_size / n))
-    return passes, -(-passes * n // batch_size)
+        wanted = max(batch_size, round(steps_per_epoch * batch_size))
+        seen = wanted if wanted < n else n * round(wanted / n)
+    return seen, -(-seen // batch_size)
 
 
 def predict(model: nn.Module, inputs: Shaped[Tensor, "n ..."], *, batch_size: int = 32) -> Logits:
