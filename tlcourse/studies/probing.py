@@ -14,7 +14,7 @@ from tlcourse.networks.backbones import Backbone
 from tlcourse.runtime import device
 from tlcourse.shapes import Images
 
-PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # scikit-learn's C, the inverse of the penalty
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)  # scikit-learn's C, the inverse of the penalty
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
