@@ -23,16 +23,17 @@ def test_no_cell_stands_twice_and_the_pilots_splits_are_none_of_the_studys():
     assert not splits[0] & splits[1]
 
 
-def test_every_comparison_finds_both_of_its_arms_in_the_cells():
-    for comparison in TRANSFER_RACE.comparisons:
+@pytest.mark.parametrize(("study", "splits"), [(TRANSFER_RACE, 10), (PILOT, 3)])
+def test_every_comparison_finds_both_of_its_arms_in_the_cells(study, splits):
+    for comparison in study.comparisons:
         for arm in (comparison.a, comparison.b):
             found = [
                 cell
-                for cell in TRANSFER_RACE.cells
+                for cell in study.cells
                 if all(cell[column] == value for column, value in arm.items())
                 and all(cell[c] in v for c, v in (comparison.where or {}).items())
             ]
-            assert len({cell["split"] for cell in found}) == 10, comparison.id
+            assert len({cell["split"] for cell in found}) == splits, comparison.id
 
 
 def test_arms_that_are_compared_differ_in_what_their_names_say():

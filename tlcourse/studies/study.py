@@ -24,16 +24,15 @@ class Comparison:
     """A statement that a study decides: in each setting, ``measure`` of ``a`` less that of ``b``.
 
     ``a`` and ``b`` are values of columns that choose an arm, ``where`` those that choose settings;
-    comparisons of one ``family`` share their errors (Holm). ``measure_b`` is that of ``b`` where it
-    is another one, as a shifted test against the plain one.
+    comparisons of one ``family`` share their errors (Holm).
     """
 
     id: str
     family: str
     statement: str
     source: str
-    a: Mapping[str, str]
-    b: Mapping[str, str]
+    a: Mapping[str, Any]
+    b: Mapping[str, Any]
     measure: str = "plain"
     where: Mapping[str, tuple[Any, ...]] | None = None
 

@@ -255,6 +255,9 @@ def _pilot() -> tuple[Settings, ...]:
     )
 
 
+_USUAL = {**columns("one_rate"), "lrs": WIDE}
+_FIXED_RATE = {**columns("one_rate"), "lrs": "0.0003"}
+
 PILOT = Study(
     name="transfer_race_pilot",
     question="How many splits, steps and pixels does transfer_race need, and which rates?",
@@ -263,6 +266,41 @@ PILOT = Study(
     setting=("dataset", "per_class"),
     matters=MATTERS,
     overlap=OVERLAP,
-    comparisons=(),
+    comparisons=(
+        Comparison(
+            "one-tenth-rate",
+            "rates",
+            "pretrained layers that learn at a tenth of the head's rate beat one rate for all",
+            "widespread",
+            columns("one_tenth"),
+            _USUAL,
+        ),
+        Comparison(
+            "size-thresholds",
+            "size",
+            "with fewer than 1,000 images, extraction beats fine-tuning",
+            "widespread",
+            columns(PROBE),
+            _USUAL,
+        ),
+        Comparison(
+            "more-steps",
+            "budget",
+            "600 steps beat 300",
+            "this course",
+            {**_FIXED_RATE, "steps": 600},
+            _USUAL,
+            where={"dataset": LONGER},
+        ),
+        Comparison(
+            "more-pixels",
+            "budget",
+            "images of 160 px beat those of 128 px",
+            "this course",
+            {**_FIXED_RATE, "image_size": 160},
+            _USUAL,
+            where={"dataset": LONGER},
+        ),
+    ),
     left_out="Every arm but four, every size but one a data set; scratch beyond the first split.",
 )
