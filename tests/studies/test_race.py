@@ -7,11 +7,13 @@ import torch
 from tlcourse.errors import StudyError
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.studies import STUDIES, probing
+from tlcourse.studies import race as race_module
 from tlcourse.studies.arms import ARMS, Arm, augment, fingerprint
 from tlcourse.studies.probing import fit_probe, pooled_stages
 from tlcourse.studies.race import race
 from tlcourse.studies.transfer_race import PILOT, TRANSFER_RACE, cell, columns
 
+LITE0 = "efficientnet_lite0"
 SMALL = {"image_size": 32, "steps": 10, "tuning_steps": 5}
 
 
@@ -72,9 +74,15 @@ def test_a_cell_gives_the_same_again_and_tests_what_it_chose(arm):
     assert right.sum() == round(400 * first["plain"])  # 40 of each digit
     assert {"plain", "blur", "tint", "noise"} <= set(first)
     if arm == "one_rate":
+        assert 0 <= first["old_after"] <= 1 and first["old_before"] > 1 / 7
         best = max(zip(first["tuning"], [-loss for loss in first["tuning_loss"]], strict=True))
         rates = [float(lr) for lr in settings["lrs"].split()]
         assert first["lr"] == rates[first["tuning_loss"].index(-best[1])]
+
+
+def test_nothing_is_forgotten_by_a_network_that_did_not_learn():
+    untouched = race_module._forgetting(load_backbone(LITE0), "digits", LITE0, 64)
+    assert untouched["old_after"] == pytest.approx(untouched["old_before"], abs=0.01)
 
 
 def test_what_is_mirrored_keeps_its_class():

@@ -197,6 +197,23 @@ COMPARISONS = (
     ),
     *(
         Comparison(
+            f"forgetting-{name}",
+            "forgetting",
+            f"{text} keeps more of an old task than fine-tuning all at one rate",
+            "widespread",
+            columns(arm),
+            ONE_RATE,
+            measure="old_after",
+        )
+        for arm, name, text in (
+            ("one_tenth", "one-tenth", "a tenth of the rate"),
+            ("by_depth", "by-depth", "rates by depth"),
+            ("gradual", "gradual", "gradual unfreezing"),
+            ("head_first", "two-phase", "the head first"),
+        )
+    ),
+    *(
+        Comparison(
             f"augmentation-{name}",
             "augmentation",
             f"crop and mirror help {text}",
