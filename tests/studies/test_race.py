@@ -9,6 +9,7 @@ from tlcourse.networks.backbones import load_backbone
 from tlcourse.studies import STUDIES, probing
 from tlcourse.studies import race as race_module
 from tlcourse.studies.arms import ARMS, Arm, augment, fingerprint
+from tlcourse.studies.batchnorm import BATCHNORM
 from tlcourse.studies.probing import fit_probe, pooled_stages
 from tlcourse.studies.race import race
 from tlcourse.studies.transfer_race import PILOT, TRANSFER_RACE, cell, columns
@@ -25,7 +26,7 @@ def test_no_cell_stands_twice_and_the_pilots_splits_are_none_of_the_studys():
     assert not splits[0] & splits[1]
 
 
-@pytest.mark.parametrize(("study", "splits"), [(TRANSFER_RACE, 10), (PILOT, 3)])
+@pytest.mark.parametrize(("study", "splits"), [(TRANSFER_RACE, 10), (PILOT, 3), (BATCHNORM, 10)])
 def test_every_comparison_finds_both_of_its_arms_in_the_cells(study, splits):
     for comparison in study.comparisons:
         for arm in (comparison.a, comparison.b):

@@ -1,8 +1,9 @@
 """Recorded studies: their declarations, how they are run, read, reported and checked live."""
 
+from tlcourse.studies.batchnorm import BATCHNORM
 from tlcourse.studies.study import Comparison, Study, read_study, run_study
 from tlcourse.studies.transfer_race import PILOT, TRANSFER_RACE
 
-STUDIES = {study.name: study for study in (PILOT, TRANSFER_RACE)}
+STUDIES = {study.name: study for study in (PILOT, TRANSFER_RACE, BATCHNORM)}
 
 __all__ = ["Comparison", "STUDIES", "Study", "read_study", "run_study"]
