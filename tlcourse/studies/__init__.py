@@ -2,8 +2,9 @@
 
 from tlcourse.studies.batchnorm import BATCHNORM
 from tlcourse.studies.study import Comparison, Study, read_study, run_study
+from tlcourse.studies.thawing import THAWING
 from tlcourse.studies.transfer_race import PILOT, TRANSFER_RACE
 
-STUDIES = {study.name: study for study in (PILOT, TRANSFER_RACE, BATCHNORM)}
+STUDIES = {study.name: study for study in (PILOT, TRANSFER_RACE, BATCHNORM, THAWING)}
 
 __all__ = ["Comparison", "STUDIES", "Study", "read_study", "run_study"]
