@@ -56,7 +56,7 @@ def test_the_tables_and_a_failed_cell(repo, capsys):
     rows = {line.split()[0]: line.split() for line in out.splitlines() if line[:2].isdigit()}
     assert rows["00_good"][2:] == ["3", "passed"]
     assert rows["01_bad"][2:] == ["0", "failed"]
-    for part in ("there are 1,280 of them", "holds", "confirmed", "64 px", "+30.33"):
+    for part in ("there are 1,280 of them", "holds", "confirmed", "64 px", "+30.3 ±"):
         assert part in out
     assert "it is cheap" not in out
     assert main(["claims", "--guards"]) == 0

@@ -83,7 +83,7 @@ def print_claims(*, guards: bool = False) -> int:
         "p",
     ]
     room = max(shutil.get_terminal_size((180, 24)).columns, 120) - 70
-    widths = [3, 16, 8, room * 2 // 5, room * 3 // 10, 10, room * 3 // 10, 10, 6]
+    widths = [3, 16, 8, room * 2 // 5, room * 3 // 10, 10, room * 3 // 10, 10, 8]
     # Wrapped here: tabulate's own wrapping takes "1,280" for a whole number and fails.
     wrapped = [
         [textwrap.fill(cell, width) for cell, width in zip(row, widths, strict=True)]
