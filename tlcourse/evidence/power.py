@@ -1,6 +1,7 @@
 """Power: the effect that runs can see, and the runs that an effect needs, by the noncentral t."""
 
 import math
+from functools import cache
 
 import scipy.optimize
 import scipy.stats
@@ -117,6 +118,7 @@ def images_factor(effect: float, sd: float, runs: int, *, overlap: float = 0.0) 
     return max(1.0, (detectable_effect(sd, runs, overlap=overlap) / effect) ** 2)
 
 
+@cache
 def _noncentrality(df: int, alpha: float) -> float:
     """The mean, in standard errors, at which the two-sided t-test has its power.
 

@@ -121,10 +121,11 @@ def decide(
     p = p_equal = 1.0
     detectable = math.nan
     if of.is_known:
-        t = scipy.stats.t(of.runs - 1)
-        distance = (of.mean - than) / of.error
-        p = 2 * float(t.sf(abs(distance)))
-        p_equal = min(1.0, 2 * float(t.sf(matters / of.error - abs(distance))))
+        distance = abs(of.mean - than) / of.error
+        within = matters / of.error - distance  # to the nearer end of what does not matter
+        p, p_equal = (
+            min(1.0, 2 * float(scipy.stats.t.sf(t, of.runs - 1))) for t in (distance, within)
+        )
         detectable = detectable_effect(of.sd, of.runs, overlap=overlap)
     return Effect(
         mean=of.mean,
