@@ -1,0 +1,144 @@
+"""Do the rules of evidence keep what they promise? Chapters of null claims, and splits of one pool.
+
+``python tests/programs/deciding.py`` writes deciding.json beside this file, in some minutes.
+"""
+
+import gc
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tlcourse.evidence import decide, decide_together, holm, mean_interval, split_overlap
+
+RECORD = Path(__file__).with_suffix(".json")
+CLAIMS = 12  # of a chapter
+FAMILIES = {"one family": [12], "two": [6, 6], "three": [4, 4, 4], "none": [1] * 12}
+TESTED = 50  # images by which a run's accuracies are measured
+CHAPTERS = 1000
+# Images of the pool, and of each split: trained on, tested.
+POOLS = {
+    "all used": (200, 150, 50),
+    "as the course deals": (200, 120, 50),
+    "a few of a large pool": (800, 40, 200),
+    "a few, small test": (800, 40, 50),
+    "a larger pool": (1000, 750, 250),
+}
+SPLITS = (5, 10, 15)
+SETS = 4000
+DIMENSIONS = 6
+Rates = dict[str, float]
+Array = np.ndarray
+
+
+def null_chapters(count: int, sizes: list[int], rng: np.random.Generator) -> Rates:
+    """How often chapters of null claims, in families of these sizes, state what is not so.
+
+    A claim has 3 to 10 runs; a run is the difference of two arms of equal accuracy, each measured
+    on 50 images. The arms of a family are compared with one and the same arm, as in a race.
+    """
+    confirmed = decided = family_confirmed = family_decided = whole = 0
+    for _ in range(count):
+        verdicts, p = [], []
+        for size in sizes:
+            runs, accuracy = int(rng.integers(3, 11)), rng.uniform(0.6, 0.95)
+            arms = rng.binomial(TESTED, accuracy, (size + 1, runs)) / TESTED
+            alone = [decide((arm - arms[0]).tolist(), matters=0.02) for arm in arms[1:]]
+            p += [(effect.p, effect.mean > 0) for effect in alone]
+            family = [effect.verdict for effect in decide_together(alone)]
+            verdicts += family
+            family_confirmed += "confirmed" in family
+            family_decided += not {"confirmed", "refuted"}.isdisjoint(family)
+        confirmed += "confirmed" in verdicts
+        decided += not {"confirmed", "refuted"}.isdisjoint(verdicts)
+        over_all = holm([value for value, _ in p])
+        whole += any(q <= 0.05 and up for q, (_, up) in zip(over_all, p, strict=True))
+    return {
+        "chapters with a confirmed": confirmed / count,
+        "chapters with a confirmed or refuted": decided / count,
+        "families with a confirmed": family_confirmed / count / len(sizes),
+        "families with a confirmed or refuted": family_decided / count / len(sizes),
+        "chapters with a confirmed, Holm over the chapter": whole / count,
+    }
+
+
+def draw(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
+    """Two Gaussian classes of one covariance, half of the images each."""
+    labels = np.arange(count) % 2
+    x = rng.normal(size=(count, DIMENSIONS))
+    x[:, 1] = 0.8 * x[:, 0] + 0.6 * x[:, 1]  # correlated: what the centroids alone do not see
+    x[:, 0] += 0.8 * labels
+    x[:, 2] += 0.8 * labels
+    return x, labels
+
+
+def gains(x: Array, y: Array, test_x: Array, test_y: Array) -> Array:
+    """Test accuracy of linear discriminants less that of the nearest centroid, set by set.
+
+    ``x`` (sets, images, dimensions) with labels ``y`` (sets, images), 0 or 1; both classifiers in
+    closed form, all sets at once (a test compares them with scikit-learn's).
+    """
+    count = np.stack([(y == c).sum(axis=1) for c in (0, 1)], axis=1)
+    means = np.stack([((y == c)[..., None] * x).sum(axis=1) for c in (0, 1)], axis=1)
+    means /= count[..., None]
+    centred = x - np.take_along_axis(means, y[..., None], axis=1)
+    scatter = np.einsum("sni,snj->sij", centred, centred) / x.shape[1]
+    apart, middle = means[:, 1] - means[:, 0], means.mean(axis=1)
+    discriminant = np.linalg.solve(scatter, apart[..., None])[..., 0]
+    shifted = test_x - middle[:, None]
+    prior = np.log(count[:, 1] / count[:, 0])
+    lda, nearest = (
+        ((np.einsum("sni,si->sn", shifted, way) + offset[:, None] > 0) == test_y).mean(axis=1)
+        for way, offset in ((discriminant, prior), (apart, 0 * prior))
+    )
+    return lda - nearest
+
+
+def true_gain(train: int, rng: np.random.Generator, rounds: int = 200) -> float:
+    """The expected gain of a training set of this size, over 20 sets a round and over images."""
+    found = []
+    for _ in range(rounds):
+        x, y = draw(rng, 20 * train)
+        order = rng.permutation(20 * train).reshape(20, train)
+        test_x, test_y = draw(rng, 2000)
+        found.append(gains(x[order], y[order], test_x[None], test_y[None]))
+    return float(np.mean(found))
+
+
+def coverage(pool: int, train: int, test: int, sets: int, rng: np.random.Generator) -> Rates:
+    """How often the 95 % interval over random splits of one pool holds the true gain."""
+    truth = true_gain(train, rng)
+    overlaps = {
+        "independent": 0.0,
+        "test / train": test / train,
+        "test / (pool − test)": split_overlap(test=test, pool=pool),
+    }
+    held = {(name, k): 0 for name in overlaps for k in SPLITS}
+    for _ in range(sets):
+        x, y = draw(rng, pool)
+        orders = np.stack([rng.permutation(pool) for _ in range(max(SPLITS))])
+        tested, trained = orders[:, :test], orders[:, test : test + train]
+        found = gains(x[trained], y[trained], x[tested], y[tested]).tolist()
+        for name, k in held:
+            of = mean_interval(found[:k], overlap=overlaps[name])
+            held[name, k] += of.low <= truth <= of.high
+    return {f"{name}, {k} splits": count / sets for (name, k), count in held.items()}
+
+
+def main() -> None:
+    """All chapters and pools; one seed for each, so that any of them can be done again."""
+    gc.freeze()  # statsmodels' multipletests collects garbage each time, all of torch's and ours
+    record = {
+        "null chapters": {
+            name: null_chapters(CHAPTERS, sizes, np.random.default_rng(0))
+            for name, sizes in FAMILIES.items()
+        },
+        "coverage": {
+            name: coverage(*pool, SETS, np.random.default_rng(0)) for name, pool in POOLS.items()
+        },
+    }
+    RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
