@@ -1,5 +1,5 @@
 from .advisor import Advice, advise, load_records
-from .advisor_score import score
+from .advisor_score import losses, score
 from .laboratory import MATRICES, cells, run_cell, run_matrix
 from .measurements import FAR, LARGE, Measured, measure, transfer_scores
 from .strategies import QUADRANTS, QUADRANTS_SOURCE, STRATEGIES, Strategy, strategy_named
@@ -21,6 +21,7 @@ __all__ = [
     "advise",
     "cells",
     "load_records",
+    "losses",
     "make_task",
     "measure",
     "read_results",

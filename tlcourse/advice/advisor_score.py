@@ -23,8 +23,8 @@ def _by_size(images: int) -> str:
     return "extraction" if images < 1000 else "hybrid" if images <= 10_000 else "two_phase"
 
 
-def score(records: pd.DataFrame, rules: Mapping[str, Rule] = RULES) -> pd.DataFrame:
-    """How good each rule's choices are, over every recorded data set, size and seed.
+def losses(records: pd.DataFrame, rules: Mapping[str, Rule] = RULES) -> pd.DataFrame:
+    """How many points each rule's choice is behind the best strategy, one run at a time.
 
     A rule is asked about a data set with the records of all *other* data sets at hand.
 
@@ -34,6 +34,46 @@ def score(records: pd.DataFrame, rules: Mapping[str, Rule] = RULES) -> pd.DataFr
         From ``load_records``.
     rules : mapping
         Names of rules to functions of what was measured and those records.
+
+    Returns
+    -------
+    DataFrame
+        A row for each data set, size and seed, which are its index; a column for each rule.
+
+    Examples
+    --------
+    >>> from tlcourse.advice.advisor import load_records
+    >>> losses(load_records(), {"always extract": RULES["always extract"]}).shape
+    (70, 1)
+    """
+    rows = {}
+    for (dataset, per_class, seed), runs in records.groupby(["dataset", "per_class", "seed"]):
+        first = runs.iloc[0]
+        measured = Measured(
+            images=int(per_class * first["classes"]),
+            classes=int(first["classes"]),
+            per_class=float(per_class),
+            distance=first["distance"],
+            probe=first["probe"],
+            centroid=first["centroid"],
+        )
+        accuracy = runs.set_index("strategy")["plain"]
+        others = records[records["dataset"] != dataset]
+        rows[dataset, per_class, seed] = {
+            name: 100 * (accuracy.max() - accuracy[rule(measured, others)])
+            for name, rule in rules.items()
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.rename_axis(["dataset", "per_class", "seed"])
+
+
+def score(records: pd.DataFrame, rules: Mapping[str, Rule] = RULES) -> pd.DataFrame:
+    """How good each rule's choices are, over every recorded data set, size and seed.
+
+    Parameters
+    ----------
+    records, rules
+        As in ``losses``.
 
     Returns
     -------
@@ -49,22 +89,7 @@ def score(records: pd.DataFrame, rules: Mapping[str, Rule] = RULES) -> pd.DataFr
     >>> list(score(load_records(), rules).columns)
     ['within_one_point', 'regret', 'worst']
     """
-    losses: dict[str, list[float]] = {name: [] for name in rules}
-    for (dataset, per_class, _), runs in records.groupby(["dataset", "per_class", "seed"]):
-        first = runs.iloc[0]
-        measured = Measured(
-            images=int(per_class * first["classes"]),
-            classes=int(first["classes"]),
-            per_class=float(per_class),
-            distance=first["distance"],
-            probe=first["probe"],
-            centroid=first["centroid"],
-        )
-        accuracy = runs.set_index("strategy")["plain"]
-        others = records[records["dataset"] != dataset]
-        for name, rule in rules.items():
-            losses[name].append(100 * (accuracy.max() - accuracy[rule(measured, others)]))
-    table = pd.DataFrame(losses)
+    table = losses(records, rules)
     return pd.DataFrame(
         {
             "within_one_point": (table <= 100 * CLOSE + 1e-9).mean(),

@@ -86,14 +86,15 @@ _ALL = (
 )
 STRATEGIES = {strategy.name: strategy for strategy in _ALL}
 
-# The textbook's matrix: which strategy for which quadrant of data size and domain.
+# The course's matrix: which strategy for which quadrant of data size and domain. CS231n's notes
+# differ: small and far, a linear classifier on earlier activations; large, fine-tuning throughout.
 QUADRANTS = {
     ("small", "similar"): "extraction",
     ("small", "far"): "hybrid",
     ("large", "similar"): "gradual",
     ("large", "far"): "two_phase",
 }
-QUADRANTS_SOURCE = "after the matrix in Karpathy's CS231n notes and Yosinski et al. 2014"
+QUADRANTS_SOURCE = "this course, loosely after Karpathy's CS231n notes and Yosinski et al. 2014"
 
 
 def strategy_named(name: str) -> Strategy:
