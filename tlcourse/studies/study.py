@@ -23,7 +23,8 @@ RESULTS = DATA_DIR / "results"
 class Comparison:
     """A statement that a study decides: in each setting, ``measure`` of ``a`` less that of ``b``.
 
-    ``a`` and ``b`` are values of columns that choose an arm, ``where`` those that choose settings;
+    ``a`` and ``b`` are values of columns that choose an arm (or a size, or the pixels: what they
+    name is no part of a comparison's settings), ``where`` those that choose settings;
     comparisons of one ``family`` share their errors (Holm). ``measure_b`` is that of ``b`` where it
     is another one, as a shifted test against the plain one.
     """
@@ -32,9 +33,10 @@ class Comparison:
     family: str
     statement: str
     source: str
-    a: Mapping[str, str]
-    b: Mapping[str, str]
+    a: Mapping[str, str | int]
+    b: Mapping[str, str | int]
     measure: str = "plain"
+    measure_b: str | None = None
     where: Mapping[str, tuple[Any, ...]] | None = None
 
 
@@ -60,6 +62,8 @@ class Study:
         The analysis, declared before there are results.
     left_out
         What was not run, and why.
+    over
+        The column whose values are the runs of a cell: splits or seeds.
     """
 
     name: str
@@ -71,6 +75,7 @@ class Study:
     overlap: float
     comparisons: tuple[Comparison, ...]
     left_out: str = ""
+    over: str = "split"
 
     @property
     def path(self) -> Path:
