@@ -110,6 +110,8 @@ def read_study(study: Study) -> pd.DataFrame:
     table = read_results(study.path)
     columns = list(study.cells[0])
     wanted = pd.DataFrame([dict(cell) for cell in study.cells])
+    if table.empty:  # begun, and no cell is done
+        return wanted[:0]
     return wanted.merge(table, on=columns, how="inner")
 
 
