@@ -1,15 +1,16 @@
 """Recorded studies: their declarations, how they are run, read, reported and checked live."""
 
 from tlcourse.errors import StudyError
+from tlcourse.studies.batchnorm import BATCHNORM
 from tlcourse.studies.checking import spot_check
 from tlcourse.studies.forest import forest
 from tlcourse.studies.frozen_features import FROZEN_FEATURES
 from tlcourse.studies.report import Finding, as_table, as_text, differences, findings, provenance
 from tlcourse.studies.study import Comparison, Study, read_study, run_study
-from tlcourse.studies.transfer_race import PILOT
+from tlcourse.studies.transfer_race import PILOT, TRANSFER_RACE
 from tlcourse.suggestions import did_you_mean
 
-STUDIES = {study.name: study for study in (FROZEN_FEATURES, PILOT)}
+STUDIES = {study.name: study for study in (PILOT, TRANSFER_RACE, BATCHNORM, FROZEN_FEATURES)}
 
 __all__ = [
     "Comparison",

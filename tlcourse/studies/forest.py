@@ -70,7 +70,7 @@ def forest(found: Sequence[Finding], *, title: str, effect: str) -> Picture:
             color, marker = SIGNS[of.verdict]
             axis.plot([of.low, of.high], [row, row], color=color, linewidth=2)
             axis.plot(of.mean, row, marker, color=color, markersize=7)
-            labels[row] = describe_setting(finding.setting)
+            labels[row] = describe_setting(finding)
             row += 1
         row += 0.5
     axis.set_yticks(list(labels), list(labels.values()))

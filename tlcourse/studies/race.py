@@ -1,10 +1,12 @@
 """A cell of ``transfer_race``: one arm on one split, its rate chosen on validation, then tested."""
 
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from sklearn.pipeline import Pipeline
 
 from tlcourse.advice.strategy_training import train, views
 from tlcourse.advice.tasks import Task, make_task
@@ -17,9 +19,10 @@ from tlcourse.shapes import Data
 from tlcourse.studies.arms import Augmentation, arm_named, augment, fingerprint
 from tlcourse.studies.probing import fit_probe, pooled_stages
 from tlcourse.tuning.batchnorm import Policy
-from tlcourse.tuning.training import evaluate
+from tlcourse.tuning.training import evaluate, predict
 
 PROBE = "probe"
+NECK = "neck"  # the features behind it are what a head sees
 MAX_SHIFTED = 200  # test images under each shift
 
 
@@ -64,8 +67,10 @@ def race(
     -------
     dict
         ``plain``, ``blur``, ``tint``, ``noise`` and, for scenes, ``background``: accuracies on test
-        images; the rate that was chosen with its ``validation`` for each; the ``curve`` over
-        validation, and how the training images were fitted.
+        images; ``right``: which of the plain ones were, as bits in hexadecimal; the rate that was
+        chosen, and what each gave on validation; the ``curve`` over validation; how well the
+        training images were fitted; where all stages were pretrained, ``old_before`` and
+        ``old_after``, the accuracy in an old task with the head that it had (see ``old_task``).
 
     Raises
     ------
@@ -96,6 +101,7 @@ def race(
             cache=None,
         )
 
+    kept_all = arm_named(arm).kept == 1
     rates = [float(lr) for lr in lrs.split()]
     scores = [
         evaluate(trained(lr, tuning_steps, validate=False).network, task.validation) for lr in rates
@@ -103,14 +109,16 @@ def race(
     best = max(range(len(rates)), key=lambda i: (scores[i].accuracy, -scores[i].loss))
     final = trained(rates[best], steps, validate=True)
     history = final.history
+    answers = {name: predict(final.network, x).argmax(1).numpy() for name, (x, _) in tests.items()}
     return {
-        **{name: evaluate(final.network, data).accuracy for name, data in tests.items()},
+        **_scored(answers, tests),
         "lr": rates[best],
         "tuning": [round(score.accuracy, 4) for score in scores],
         "tuning_loss": [round(score.loss, 4) for score in scores],
         "curve": history["validation_accuracy"].round(4).tolist(),
         "train_accuracy": float(history["train_accuracy"].iloc[-1]),
         "train_loss": float(history["train_loss"].iloc[-1]),
+        **(_forgetting(final.network, dataset, backbone, image_size) if kept_all else {}),
     } | made
 
 
@@ -131,6 +139,41 @@ def _evenly(labels: np.ndarray, count: int) -> np.ndarray:
     )
 
 
+class OldTask(NamedTuple):
+    """A head on pretrained features, the test images of its task, and its accuracy in it."""
+
+    head: Pipeline
+    test: Data
+    accuracy: float
+
+
+@lru_cache(maxsize=4)
+def old_task(name: str, backbone: str, image_size: int) -> OldTask:
+    """What a network could do before it was fine-tuned: a data set's classes, 20 images of each.
+
+    Examples
+    --------
+    >>> old_task("digits", "efficientnet_lite0", 32).accuracy > 0.3
+    True
+    """
+    task = make_task(name, per_class=20, image_size=image_size, seed=0, max_test=MAX_SHIFTED)
+    network = load_backbone(backbone)
+    train, validation, test = (
+        (pooled_stages(network, images)[NECK], labels.numpy())
+        for images, labels in (task.train, task.validation, task.test["plain"])
+    )
+    head = fit_probe(train, validation).classifier
+    return OldTask(head, task.test["plain"], float(head.score(*test)))
+
+
+def _forgetting(network: Any, dataset: str, backbone: str, image_size: int) -> dict[str, float]:
+    """The old head on the features as they are now; the old task is another than the new one."""
+    old = old_task("digits" if dataset == "scenes" else "scenes", backbone, image_size)
+    features = pooled_stages(network, old.test[0])[NECK]
+    after = float(old.head.score(features, old.test[1].numpy()))
+    return {"old_before": old.accuracy, "old_after": after}
+
+
 def _probe(
     network: Any, task: Task, tests: Mapping[str, Data], augmenting: Any, seed: int
 ) -> dict[str, Any]:
@@ -145,13 +188,23 @@ def _probe(
     }
     best = max(probes, key=lambda stage: (probes[stage].accuracy, -probes[stage].loss))
 
-    def accuracy(stage: str, test: str) -> float:
-        return float(probes[stage].classifier.score(features[test][stage], labels[test]))
+    def answers(stage: str, test: str) -> np.ndarray:
+        return probes[stage].classifier.predict(features[test][stage])
 
     return {
-        **{test: accuracy(best, test) for test in tests},
+        **_scored({test: answers(best, test) for test in tests}, tests),
         "stage": best,
         "c": probes[best].c,
-        "by_stage": {stage: round(accuracy(stage, "plain"), 4) for stage in probes},
-        "train_accuracy": accuracy(best, "train"),
+        "by_stage": {
+            stage: round(float((answers(stage, "plain") == labels["plain"]).mean()), 4)
+            for stage in probes
+        },
+        "train_accuracy": float((answers(best, "train") == labels["train"]).mean()),
     }
+
+
+def _scored(answers: Mapping[str, np.ndarray], tests: Mapping[str, Data]) -> dict[str, Any]:
+    """The accuracy in each test, and which of the plain test's images were named rightly."""
+    right = {name: answers[name] == labels.numpy() for name, (_, labels) in tests.items()}
+    accuracies = {name: float(hits.mean()) for name, hits in right.items()}
+    return {**accuracies, "right": np.packbits(right["plain"]).tobytes().hex()}

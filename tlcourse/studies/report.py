@@ -49,7 +49,7 @@ def differences(record: pd.DataFrame, study: Study, comparison: Comparison) -> p
     >>> list(table.index.names)
     ['dataset', 'per_class', 'image_size']
     """
-    names = [name for name in study.setting if name not in comparison.a]
+    names = [name for name in study.setting if name not in {*comparison.a, *comparison.b}]
     sides = []
     for arm, measure in (
         (comparison.a, comparison.measure),
@@ -132,7 +132,7 @@ def as_table(found: Sequence[Finding]) -> pd.DataFrame:
             {
                 "family": finding.comparison.family,
                 "id": finding.comparison.id,
-                "setting": describe_setting(finding.setting),
+                "setting": describe_setting(finding),
                 "effect": finding.effect.mean,
                 "low": finding.effect.low,
                 "high": finding.effect.high,
@@ -146,17 +146,26 @@ def as_table(found: Sequence[Finding]) -> pd.DataFrame:
     )
 
 
-def describe_setting(setting: Mapping[str, Any]) -> str:
-    """A setting in few words.
+def describe_setting(finding: Finding) -> str:
+    """A finding's setting in few words, without what is the same in all of its comparison."""
+    where = finding.comparison.where or {}
+    told = {k: v for k, v in finding.setting.items() if len(where.get(k, ())) != 1}
+    return ", ".join(in_words(name, value) for name, value in told.items()) or "everywhere"
+
+
+def in_words(column: str, value: Any) -> str:
+    """A value of a column of settings.
 
     Examples
     --------
-    >>> describe_setting({"dataset": "elpv", "per_class": 20, "image_size": 128})
-    'elpv, per_class 20, image_size 128'
+    >>> in_words("dataset", "elpv"), in_words("per_class", 20), in_words("image_size", 128)
+    ('elpv', '20 images a class', '128 px')
     """
-    return ", ".join(
-        value if isinstance(value, str) else f"{name} {value}" for name, value in setting.items()
-    )
+    if column == "per_class":
+        return f"{value} images a class" if value else "all images"
+    if column == "image_size":
+        return f"{value} px"
+    return str(value) if isinstance(value, str) else f"{column} {value:g}"
 
 
 def as_text(study: Study, found: Sequence[Finding]) -> str:

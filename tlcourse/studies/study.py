@@ -33,11 +33,11 @@ class Comparison:
     family: str
     statement: str
     source: str
-    a: Mapping[str, str | int]
-    b: Mapping[str, str | int]
+    a: Mapping[str, Any]
+    b: Mapping[str, Any]
     measure: str = "plain"
-    measure_b: str | None = None
     where: Mapping[str, tuple[Any, ...]] | None = None
+    measure_b: str | None = None
 
 
 @dataclass(frozen=True)
