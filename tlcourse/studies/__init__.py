@@ -3,7 +3,7 @@
 from tlcourse.errors import StudyError
 from tlcourse.studies.batchnorm import BATCHNORM
 from tlcourse.studies.checking import spot_check
-from tlcourse.studies.forest import forest
+from tlcourse.studies.forests import forest
 from tlcourse.studies.frozen_features import FROZEN_FEATURES
 from tlcourse.studies.report import Finding, as_table, as_text, differences, findings, provenance
 from tlcourse.studies.study import Comparison, Study, read_study, run_study

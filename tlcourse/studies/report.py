@@ -31,7 +31,8 @@ def differences(record: pd.DataFrame, study: Study, comparison: Comparison) -> p
     Parameters
     ----------
     record : DataFrame
-        From ``read_study``. Runs without one of the two are left out: NaN.
+        From ``read_study``. A run that lacks one of the two is NaN; settings without any are left
+        out.
     study : Study
     comparison : Comparison
         One of the study's.
@@ -68,7 +69,7 @@ def differences(record: pd.DataFrame, study: Study, comparison: Comparison) -> p
                 "choose one"
             )
         sides.append(side)
-    return (sides[0] - sides[1]).unstack(study.over).sort_index()
+    return (sides[0] - sides[1]).unstack(study.over).dropna(how="all").sort_index()
 
 
 def findings(study: Study, record: pd.DataFrame | None = None) -> list[Finding]:
