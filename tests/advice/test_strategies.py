@@ -131,6 +131,12 @@ def test_scenes_differ_only_behind_the_object_when_the_background_does():
     assert (corner == corner[:, :1]).all()  # one square of the pattern has one colour
 
 
+def test_a_draw_of_scenes_with_too_few_of_a_class_is_not_the_last():
+    """Split 101 dealt 17 scenes of a class where 20 were asked for."""
+    task = make_task("scenes", per_class=20, image_size=32, seed=101)
+    assert torch.bincount(task.train[1]).tolist() == [20] * 7
+
+
 @pytest.mark.parametrize("dataset", ["scenes", "elpv"])
 def test_a_task_has_equal_classes_and_the_same_test_images_under_each_shift(dataset):
     task = make_task(dataset, per_class=5, image_size=32, seed=1)

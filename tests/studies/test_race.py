@@ -7,9 +7,9 @@ import torch
 from tlcourse.errors import StudyError
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.studies import STUDIES, probing
-from tlcourse.studies import race as race_module
 from tlcourse.studies.arms import ARMS, Arm, augment, fingerprint
 from tlcourse.studies.batchnorm import BATCHNORM
+from tlcourse.studies.measuring import forgetting
 from tlcourse.studies.probing import fit_probe, pooled_stages
 from tlcourse.studies.race import race
 from tlcourse.studies.transfer_race import PILOT, TRANSFER_RACE, cell, columns
@@ -82,7 +82,7 @@ def test_a_cell_gives_the_same_again_and_tests_what_it_chose(arm):
 
 
 def test_nothing_is_forgotten_by_a_network_that_did_not_learn():
-    untouched = race_module._forgetting(load_backbone(LITE0), "digits", LITE0, 64)
+    untouched = forgetting(load_backbone(LITE0), "digits", LITE0, 64)
     assert untouched["old_after"] == pytest.approx(untouched["old_before"], abs=0.01)
 
 

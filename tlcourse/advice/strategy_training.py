@@ -1,9 +1,8 @@
 """Training by a strategy: from a pretrained network to one that was trained and chosen."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pandas as pd
 import torch
@@ -32,8 +31,7 @@ from tlcourse.tuning.unfreezing import GradualUnfreezing, one_by_one
 VIEWS = 8  # augmented copies of an image behind frozen stages, computed once
 
 
-@dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """A trained network, and one row for each of its epochs, with ``phase`` and ``steps`` so far.
 
     The network has the weights of the best epoch of the last phase.

@@ -105,15 +105,19 @@ def _scenes(image_size: int, seed: int) -> tuple[Draw, int]:
     def draw(split: str, per_class: int, **options: Any) -> Data:
         # A scene's class is drawn as often as it is among the cutouts: the rarest must suffice.
         shares = np.bincount(cutouts.labels[cutouts.indices(split)]) / len(cutouts.indices(split))
-        scenes = make_scenes(
-            split,
-            round(1.3 * per_class / shares.min()) + 50,
-            image_size=image_size,
-            object_size=round(OBJECT_SHARE * image_size),
-            seed=seed,
-            split_seed=seed,
-            **options,
-        )
+        count, rarest = round(1.3 * per_class / shares.min()) + 50, 0
+        while rarest < per_class:  # a draw may still give too few; then another, larger one
+            scenes = make_scenes(
+                split,
+                count,
+                image_size=image_size,
+                object_size=round(OBJECT_SHARE * image_size),
+                seed=seed,
+                split_seed=seed,
+                **options,
+            )
+            rarest = int(np.bincount(scenes.labels, minlength=cutouts.num_classes).min())
+            count *= 2
         rows = few(scenes.labels.numpy(), per_class, seed=seed)
         return scenes.images[rows], scenes.labels[rows]
 

@@ -7,10 +7,13 @@ from tlcourse.studies.forests import forest
 from tlcourse.studies.frozen_features import FROZEN_FEATURES
 from tlcourse.studies.report import Finding, as_table, as_text, differences, findings, provenance
 from tlcourse.studies.study import Comparison, Study, read_study, run_study
+from tlcourse.studies.thawing import THAWING
 from tlcourse.studies.transfer_race import PILOT, TRANSFER_RACE
 from tlcourse.suggestions import did_you_mean
 
-STUDIES = {study.name: study for study in (PILOT, TRANSFER_RACE, BATCHNORM, FROZEN_FEATURES)}
+STUDIES = {
+    study.name: study for study in (PILOT, TRANSFER_RACE, BATCHNORM, THAWING, FROZEN_FEATURES)
+}
 
 __all__ = [
     "Comparison",

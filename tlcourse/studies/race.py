@@ -1,29 +1,22 @@
 """A cell of ``transfer_race``: one arm on one split, its rate chosen on validation, then tested."""
 
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
-from sklearn.pipeline import Pipeline
+from torch import nn
 
-from tlcourse.advice.strategy_training import train, views
+from tlcourse.advice.strategy_training import Trained, train, views
 from tlcourse.advice.tasks import Task, make_task
-from tlcourse.datasets import noise
 from tlcourse.environment import environment
 from tlcourse.errors import StudyError
-from tlcourse.networks.backbones import load_backbone
+from tlcourse.networks.backbones import Backbone, load_backbone
 from tlcourse.runtime import seed_everything
-from tlcourse.shapes import Data
 from tlcourse.studies.arms import Augmentation, arm_named, augment, fingerprint
+from tlcourse.studies.measuring import all_tests, choose_and_test, forgetting, scored
 from tlcourse.studies.probing import fit_probe, pooled_stages
 from tlcourse.tuning.batchnorm import Policy
-from tlcourse.tuning.training import evaluate, predict
 
 PROBE = "probe"
-NECK = "neck"  # the features behind it are what a head sees
-MAX_SHIFTED = 200  # test images under each shift
 
 
 def race(
@@ -66,11 +59,7 @@ def race(
     Returns
     -------
     dict
-        ``plain``, ``blur``, ``tint``, ``noise`` and, for scenes, ``background``: accuracies on test
-        images; ``right``: which of the plain ones were, as bits in hexadecimal; the rate that was
-        chosen, and what each gave on validation; the ``curve`` over validation; how well the
-        training images were fitted; where all stages were pretrained, ``old_before`` and
-        ``old_after``, the accuracy in an old task with the head that it had (see ``old_task``).
+        What ``choose_and_test`` gives and, where all stages were pretrained, ``forgetting``.
 
     Raises
     ------
@@ -80,17 +69,18 @@ def race(
     if arm != PROBE and recipe != fingerprint(arm):
         raise StudyError(f"{arm} has another recipe now ({fingerprint(arm)}, not {recipe})")
     task = make_task(dataset, per_class=per_class, image_size=image_size, seed=split)
-    tests = _tests(task)
     augmenting = augment(augmentation, dataset, image_size)
     made = {"commit": environment()["commit"]}
     network = load_backbone(backbone)
     if arm == PROBE:
-        return _probe(network, task, tests, augmenting, split) | made
+        return _probe(network, task, augmenting, split) | made
 
-    def trained(lr: float, steps: int, *, validate: bool) -> Any:
+    chosen = arm_named(arm)
+
+    def train_at(lr: float, steps: int, validate: bool) -> Trained:
         return train(
             network,
-            arm_named(arm).strategy(arm, lr, batchnorm),
+            chosen.strategy(arm, lr, batchnorm),
             task.train,
             task.validation if validate else None,
             num_classes=task.num_classes,
@@ -101,83 +91,16 @@ def race(
             cache=None,
         )
 
-    kept_all = arm_named(arm).kept == 1
-    rates = [float(lr) for lr in lrs.split()]
-    scores = [
-        evaluate(trained(lr, tuning_steps, validate=False).network, task.validation) for lr in rates
-    ]
-    best = max(range(len(rates)), key=lambda i: (scores[i].accuracy, -scores[i].loss))
-    final = trained(rates[best], steps, validate=True)
-    history = final.history
-    answers = {name: predict(final.network, x).argmax(1).numpy() for name, (x, _) in tests.items()}
-    return {
-        **_scored(answers, tests),
-        "lr": rates[best],
-        "tuning": [round(score.accuracy, 4) for score in scores],
-        "tuning_loss": [round(score.loss, 4) for score in scores],
-        "curve": history["validation_accuracy"].round(4).tolist(),
-        "train_accuracy": float(history["train_accuracy"].iloc[-1]),
-        "train_loss": float(history["train_loss"].iloc[-1]),
-        **(_forgetting(final.network, dataset, backbone, image_size) if kept_all else {}),
-    } | made
-
-
-def _tests(task: Task) -> Mapping[str, Data]:
-    """The plain test, and as many images of each class under each shift."""
-    images, labels = task.test["plain"]
-    few = torch.from_numpy(_evenly(labels.numpy(), MAX_SHIFTED))
-    tests = {name: (x[few], y[few]) for name, (x, y) in task.test.items() if name != "plain"}
-    tests["noise"] = noise(images[few]), labels[few]
-    return {"plain": (images, labels), **tests}
-
-
-def _evenly(labels: np.ndarray, count: int) -> np.ndarray:
-    """Rows of about ``count`` labels, as many of each class."""
-    per_class = count // len(np.unique(labels))
-    return np.sort(
-        np.concatenate([np.flatnonzero(labels == c)[:per_class] for c in np.unique(labels)])
-    )
-
-
-class OldTask(NamedTuple):
-    """A head on pretrained features, the test images of its task, and its accuracy in it."""
-
-    head: Pipeline
-    test: Data
-    accuracy: float
-
-
-@lru_cache(maxsize=4)
-def old_task(name: str, backbone: str, image_size: int) -> OldTask:
-    """What a network could do before it was fine-tuned: a data set's classes, 20 images of each.
-
-    Examples
-    --------
-    >>> old_task("digits", "efficientnet_lite0", 32).accuracy > 0.3
-    True
-    """
-    task = make_task(name, per_class=20, image_size=image_size, seed=0, max_test=MAX_SHIFTED)
-    network = load_backbone(backbone)
-    train, validation, test = (
-        (pooled_stages(network, images)[NECK], labels.numpy())
-        for images, labels in (task.train, task.validation, task.test["plain"])
-    )
-    head = fit_probe(train, validation).classifier
-    return OldTask(head, task.test["plain"], float(head.score(*test)))
-
-
-def _forgetting(network: Any, dataset: str, backbone: str, image_size: int) -> dict[str, float]:
-    """The old head on the features as they are now; the old task is another than the new one."""
-    old = old_task("digits" if dataset == "scenes" else "scenes", backbone, image_size)
-    features = pooled_stages(network, old.test[0])[NECK]
-    after = float(old.head.score(features, old.test[1].numpy()))
-    return {"old_before": old.accuracy, "old_after": after}
+    tuned, result = choose_and_test(train_at, task, lrs=lrs, steps=steps, tuning_steps=tuning_steps)
+    old = forgetting(tuned, dataset, backbone, image_size) if chosen.kept == 1 else {}
+    return result | old | made
 
 
 def _probe(
-    network: Any, task: Task, tests: Mapping[str, Data], augmenting: Any, seed: int
+    network: Backbone, task: Task, augmenting: nn.Module | None, seed: int
 ) -> dict[str, Any]:
     seed_everything(seed)
+    tests = all_tests(task)
     shown = task.train if augmenting is None else views(task.train, augmenting)
     data = {"train": shown, "validation": task.validation, **tests}
     features = {name: pooled_stages(network, images) for name, (images, _) in data.items()}
@@ -192,7 +115,7 @@ def _probe(
         return probes[stage].classifier.predict(features[test][stage])
 
     return {
-        **_scored({test: answers(best, test) for test in tests}, tests),
+        **scored({test: answers(best, test) for test in tests}, tests),
         "stage": best,
         "c": probes[best].c,
         "by_stage": {
@@ -201,10 +124,3 @@ def _probe(
         },
         "train_accuracy": float((answers(best, "train") == labels["train"]).mean()),
     }
-
-
-def _scored(answers: Mapping[str, np.ndarray], tests: Mapping[str, Data]) -> dict[str, Any]:
-    """The accuracy in each test, and which of the plain test's images were named rightly."""
-    right = {name: answers[name] == labels.numpy() for name, (_, labels) in tests.items()}
-    accuracies = {name: float(hits.mean()) for name, hits in right.items()}
-    return {**accuracies, "right": np.packbits(right["plain"]).tobytes().hex()}

@@ -7,8 +7,11 @@ from tlcourse.networks.backbones import BACKBONE
 from tlcourse.studies.arms import arm_named, fingerprint
 from tlcourse.studies.race import PROBE, race
 from tlcourse.studies.study import Comparison, Study
+from tlcourse.tuning.batchnorm import Policy
 
-FROZEN = "statistics_only"  # BatchNorm's statistics stand still, γ and β learn: see chapter 09
+FROZEN: Policy = (
+    "statistics_only"  # BatchNorm's statistics stand still, γ and β learn: see chapter 09
+)
 FIXED: Settings = {
     "backbone": BACKBONE,
     "image_size": 128,

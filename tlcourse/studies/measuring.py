@@ -1,0 +1,122 @@
+"""What a study measures of an arm: its rate is chosen on validation, then it is tested once."""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.pipeline import Pipeline
+
+from tlcourse.advice.strategy_training import Trained
+from tlcourse.advice.tasks import Task, make_task
+from tlcourse.datasets import noise
+from tlcourse.networks.backbones import Backbone, load_backbone
+from tlcourse.shapes import Data
+from tlcourse.studies.probing import fit_probe, pooled_stages
+from tlcourse.tuning.training import evaluate, predict
+
+NECK = "neck"  # the features behind it are what a head sees
+MAX_SHIFTED = 200  # test images under each shift
+
+# A training at a rate, for so many steps, with or without validation in each epoch.
+Train = Callable[[float, int, bool], Trained]
+
+
+def choose_and_test(
+    train: Train, task: Task, *, lrs: str, steps: int, tuning_steps: int
+) -> tuple[Backbone, dict[str, Any]]:
+    """Train briefly at each rate, then fully at the best on validation; the network, and its tests.
+
+    Best is the highest accuracy, then the lowest loss. The result has ``plain``, ``blur``,
+    ``tint``, ``noise`` and, for scenes, ``background``: accuracies on test images; ``right``: which
+    of the plain ones were, as bits in hexadecimal; the rate and what each gave on validation; the
+    ``curve`` over validation; and how well the training images were fitted.
+
+    Parameters
+    ----------
+    train : callable
+        A training at a rate, for so many steps.
+    task : Task
+    lrs : str
+        The rates, with spaces between them.
+    steps, tuning_steps : int
+        Of the training that is tested, and of the one for each rate.
+    """
+    rates = [float(lr) for lr in lrs.split()]
+    scores = [evaluate(train(lr, tuning_steps, False).network, task.validation) for lr in rates]
+    best = max(range(len(rates)), key=lambda i: (scores[i].accuracy, -scores[i].loss))
+    network, history = train(rates[best], steps, True)
+    tests = all_tests(task)
+    answers = {name: predict(network, x).argmax(1).numpy() for name, (x, _) in tests.items()}
+    return network, {
+        **scored(answers, tests),
+        "lr": rates[best],
+        "tuning": [round(score.accuracy, 4) for score in scores],
+        "tuning_loss": [round(score.loss, 4) for score in scores],
+        "curve": history["validation_accuracy"].round(4).tolist(),
+        "train_accuracy": float(history["train_accuracy"].iloc[-1]),
+        "train_loss": float(history["train_loss"].iloc[-1]),
+    }
+
+
+def all_tests(task: Task) -> Mapping[str, Data]:
+    """The plain test, and as many images of each class under each shift."""
+    images, labels = task.test["plain"]
+    few = torch.from_numpy(_evenly(labels.numpy(), MAX_SHIFTED))
+    tests = {name: (x[few], y[few]) for name, (x, y) in task.test.items() if name != "plain"}
+    tests["noise"] = noise(images[few]), labels[few]
+    return {"plain": (images, labels), **tests}
+
+
+def _evenly(labels: np.ndarray, count: int) -> np.ndarray:
+    """Rows of about ``count`` labels, as many of each class."""
+    per_class = count // len(np.unique(labels))
+    return np.sort(
+        np.concatenate([np.flatnonzero(labels == c)[:per_class] for c in np.unique(labels)])
+    )
+
+
+class OldTask(NamedTuple):
+    """A head on pretrained features, the test images of its task, and its accuracy in it."""
+
+    head: Pipeline
+    test: Data
+    accuracy: float
+
+
+@lru_cache(maxsize=4)
+def old_task(name: str, backbone: str, image_size: int) -> OldTask:
+    """What a network could do before it was fine-tuned: a data set's classes, 20 images of each.
+
+    Examples
+    --------
+    >>> old_task("digits", "efficientnet_lite0", 32).accuracy > 0.3
+    True
+    """
+    task = make_task(name, per_class=20, image_size=image_size, seed=0, max_test=MAX_SHIFTED)
+    network = load_backbone(backbone)
+    train, validation, test = (
+        (pooled_stages(network, images)[NECK], labels.numpy())
+        for images, labels in (task.train, task.validation, task.test["plain"])
+    )
+    head = fit_probe(train, validation).classifier
+    return OldTask(head, task.test["plain"], float(head.score(*test)))
+
+
+def forgetting(network: Backbone, dataset: str, backbone: str, image_size: int) -> dict[str, float]:
+    """``old_before`` and ``old_after``: accuracies in an old task with the head that it had.
+
+    The old task is scenes or, where the network learned scenes, digits.
+    """
+    old = old_task("digits" if dataset == "scenes" else "scenes", backbone, image_size)
+    features = pooled_stages(network, old.test[0])[NECK]
+    after = float(old.head.score(features, old.test[1].numpy()))
+    return {"old_before": old.accuracy, "old_after": after}
+
+
+def scored(answers: Mapping[str, np.ndarray], tests: Mapping[str, Data]) -> dict[str, Any]:
+    """The accuracy in each test, and which of the plain test's images were named rightly."""
+    right = {name: answers[name] == labels.numpy() for name, (_, labels) in tests.items()}
+    accuracies = {name: float(hits.mean()) for name, hits in right.items()}
+    return {**accuracies, "right": np.packbits(right["plain"]).tobytes().hex()}
