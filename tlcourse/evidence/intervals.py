@@ -85,8 +85,11 @@ def mean_interval(values: Sequence[float], *, overlap: float = 0.0) -> MeanInter
 def split_overlap(*, test: int, pool: int) -> float:
     """``overlap`` for random splits that each deal ``test`` of the ``pool``'s images to the test.
 
-    Two splits share test / pool of their test images, and their results are about as correlated;
-    where the training set is all the rest, this is Nadeau and Bengio's test / train.
+    Two splits share test / pool of their test images, and their results are at most about as
+    correlated; where the training set is all the rest, this is Nadeau and Bengio's test / train.
+    It errs on the safe side: in simulations (tests/programs/deciding.py) the 95 % interval of 5 to
+    15 splits held the truth for 96 to 99 % of the pools of some hundred images, and for 71 to 94 %
+    without the correction.
 
     Parameters
     ----------
