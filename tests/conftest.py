@@ -28,7 +28,14 @@ def pytest_collectstart():
     Below tlcourse's own imports the hook would give their bytecode another cache: 3,000 files
     compiled anew in every process where nothing may be written.
     """
-    for name in ("matplotlib.pyplot", "onnxruntime", "scipy.stats", "sklearn.svm", "timm"):
+    for name in (
+        "matplotlib.pyplot",
+        "onnxruntime",
+        "scipy.stats",
+        "skimage.feature",
+        "sklearn.svm",
+        "timm",
+    ):
         importlib.import_module(name)
 
 

@@ -17,6 +17,7 @@ WINGS = {
     "evidence",
     "networks",
     "own_images",
+    "studies",
     "tuning",
 }
 

@@ -7,6 +7,7 @@ from . import diagnosis as diagnosis
 from . import evidence as evidence
 from . import networks as networks
 from . import own_images as own_images
+from . import studies as studies
 from . import tuning as tuning
 from .advice import advise as advise
 from .book import check as check

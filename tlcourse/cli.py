@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from tlcourse.cli_images import Command, add_commands
+from tlcourse.cli_studies import add_study
 from tlcourse.errors import OutputError
 
 
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     claims.set_defaults(run=_claims)
 
     add_commands(commands)
+    add_study(commands)
 
     options = parser.parse_args(arguments)
     # Redirected output on Windows has no sign for a tick: print "?" there, rather than stop.

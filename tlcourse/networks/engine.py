@@ -46,16 +46,22 @@ def pays(images: Tensor) -> bool:
 
 
 def engine_for(backbone: Backbone, images: UInt8[Tensor, "n 3 h w"], up_to: str) -> Engine:
+    """What runs a backbone's stages up to one, see ``engine_of``."""
+    return engine_of(_Prefix(backbone, up_to), images, prefix_key(backbone, up_to))
+
+
+def engine_of(module: nn.Module, images: UInt8[Tensor, "n 3 h w"], key: str) -> Engine:
     """ONNX Runtime where it pays and agrees with eager on some of these images, else eager.
 
-    Graphs are kept for the next call with the same weights; so is the reason for having none.
+    Graphs are kept for the next call with the same ``key``, which names what ``module`` computes,
+    weights and all; so is the reason for having none.
     """
-    eager = partial(_eager, backbone, up_to)
+    eager = partial(_eager, module)
     if not pays(images):
         return Engine("torch", f"{device().type}, {len(images)} images: no export", eager)
     threads = torch.get_num_threads()
-    key = f"{prefix_key(backbone, up_to)} {tuple(images.shape[2:])} {threads}"
-    engine = kept.pop(key, None) or _exported(backbone, images, up_to, threads)
+    key = f"{key} {tuple(images.shape[2:])} {threads}"
+    engine = kept.pop(key, None) or _exported(module, images, threads)
     kept[key] = engine
     while len(kept) > MAX_KEPT:
         del kept[next(iter(kept))]
@@ -63,12 +69,12 @@ def engine_for(backbone: Backbone, images: UInt8[Tensor, "n 3 h w"], up_to: str)
     return engine if engine.name == "onnxruntime" else engine._replace(run=eager)
 
 
-def _exported(backbone: Backbone, images: Tensor, up_to: str, threads: int) -> Engine:
+def _exported(module: nn.Module, images: Tensor, threads: int) -> Engine:
     few = images[:: max(1, len(images) // 4)][:4]
     try:
-        run = _session(backbone, few, up_to, threads)
-        with evaluating(backbone), torch.inference_mode():
-            expected, found = _eager(backbone, up_to, few), run(few)
+        run = _session(module, few, threads)
+        with evaluating(module), torch.inference_mode():
+            expected, found = _eager(module, few), run(few)
     except Exception as error:  # noqa: BLE001 (whatever an exporter raises, eager still runs)
         return Engine("torch", f"export failed: {type(error).__name__}: {error}", _nothing)
     difference = ((found - expected).abs().max() / expected.abs().max()).item()
@@ -77,16 +83,15 @@ def _exported(backbone: Backbone, images: Tensor, up_to: str, threads: int) -> E
     return Engine("onnxruntime", f"differs from eager by {difference:.1e}", run)
 
 
-def _session(backbone: Backbone, images: Tensor, up_to: str, threads: int) -> Run:
+def _session(module: nn.Module, images: Tensor, threads: int) -> Run:
     import onnxruntime
 
     graph = io.BytesIO()
-    prefix = _Prefix(backbone, up_to)
-    with evaluating(prefix), torch.no_grad(), warnings.catch_warnings():
+    with evaluating(module), torch.no_grad(), warnings.catch_warnings():
         # The exporter is called old, and tells that the size of the images becomes a constant.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            prefix,
+            module,
             (images[:2],),  # fewer than it is checked on: a constant batch size would be noticed
             graph,  # type: ignore[arg-type]  # this exporter writes to a buffer as well
             dynamo=False,
@@ -123,8 +128,8 @@ class _Prefix(nn.Module):
         return self.backbone.features(images, up_to=self.up_to)
 
 
-def _eager(backbone: Backbone, up_to: str, images: Tensor) -> Float[Tensor, "n ..."]:
-    return backbone.features(images.to(device()), up_to=up_to).float().cpu()
+def _eager(module: nn.Module, images: Tensor) -> Float[Tensor, "n ..."]:
+    return module(images.to(device())).float().cpu()
 
 
 def _nothing(images: Tensor) -> Tensor:

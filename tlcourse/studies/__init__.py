@@ -1,10 +1,48 @@
 """Recorded studies: their declarations, how they are run, read, reported and checked live."""
 
+from tlcourse.errors import StudyError
 from tlcourse.studies.batchnorm import BATCHNORM
+from tlcourse.studies.checking import spot_check
+from tlcourse.studies.forests import forest
+from tlcourse.studies.frozen_features import FROZEN_FEATURES
+from tlcourse.studies.report import Finding, as_table, as_text, differences, findings, provenance
 from tlcourse.studies.study import Comparison, Study, read_study, run_study
 from tlcourse.studies.thawing import THAWING
 from tlcourse.studies.transfer_race import PILOT, TRANSFER_RACE
+from tlcourse.suggestions import did_you_mean
 
-STUDIES = {study.name: study for study in (PILOT, TRANSFER_RACE, BATCHNORM, THAWING)}
+STUDIES = {
+    study.name: study for study in (PILOT, TRANSFER_RACE, BATCHNORM, THAWING, FROZEN_FEATURES)
+}
 
-__all__ = ["Comparison", "STUDIES", "Study", "read_study", "run_study"]
+__all__ = [
+    "Comparison",
+    "Finding",
+    "STUDIES",
+    "Study",
+    "as_table",
+    "as_text",
+    "differences",
+    "findings",
+    "forest",
+    "provenance",
+    "read_study",
+    "run_study",
+    "spot_check",
+    "study_named",
+]
+
+
+def study_named(name: str) -> Study:
+    """A study by name; raises StudyError that lists them for an unknown one.
+
+    Examples
+    --------
+    >>> study_named("frozen_features").over
+    'split'
+    """
+    if name not in STUDIES:
+        raise StudyError(
+            f"no study {name!r}; studies are {', '.join(STUDIES)}{did_you_mean(name, STUDIES)}"
+        )
+    return STUDIES[name]

@@ -23,8 +23,10 @@ RESULTS = DATA_DIR / "results"
 class Comparison:
     """A statement that a study decides: in each setting, ``measure`` of ``a`` less that of ``b``.
 
-    ``a`` and ``b`` are values of columns that choose an arm, ``where`` those that choose settings;
-    comparisons of one ``family`` share their errors (Holm).
+    ``a`` and ``b`` are values of columns that choose an arm (or a size, or the pixels: what they
+    name is no part of a comparison's settings), ``where`` those that choose settings;
+    comparisons of one ``family`` share their errors (Holm). ``measure_b`` is that of ``b`` where it
+    is another one, as a shifted test against the plain one.
     """
 
     id: str
@@ -35,6 +37,7 @@ class Comparison:
     b: Mapping[str, Any]
     measure: str = "plain"
     where: Mapping[str, tuple[Any, ...]] | None = None
+    measure_b: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Study:
         The analysis, declared before there are results.
     left_out
         What was not run, and why.
+    over
+        The column whose values are the runs of a cell: splits or seeds.
     """
 
     name: str
@@ -70,6 +75,7 @@ class Study:
     overlap: float
     comparisons: tuple[Comparison, ...]
     left_out: str = ""
+    over: str = "split"
 
     @property
     def path(self) -> Path:
@@ -104,6 +110,8 @@ def read_study(study: Study) -> pd.DataFrame:
     table = read_results(study.path)
     columns = list(study.cells[0])
     wanted = pd.DataFrame([dict(cell) for cell in study.cells])
+    if table.empty:  # begun, and no cell is done
+        return wanted[:0]
     return wanted.merge(table, on=columns, how="inner")
 
 
