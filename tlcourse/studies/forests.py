@@ -58,8 +58,11 @@ def forest(found: Sequence[Finding], *, title: str, effect: str) -> Picture:
     for statement in statements:
         axis.annotate(
             statement,
-            (0, row),
-            xycoords=("axes fraction", "data"),
+            (0.02, row),
+            xycoords=("figure fraction", "data"),
+            annotation_clip=False,
+            in_layout=False,  # it may stand beside the axis, on the rows' names
+            backgroundcolor="white",
             fontsize=9,
             fontweight="bold",
             va="center",
@@ -74,7 +77,7 @@ def forest(found: Sequence[Finding], *, title: str, effect: str) -> Picture:
             row += 1
         row += 0.5
     axis.set_yticks(list(labels), list(labels.values()))
-    axis.set(ylim=(row - 0.5, -0.7), xlabel=f"{effect}; grey: less than what matters")
+    axis.set(ylim=(row - 0.5, -0.7), xlabel=f"{effect}\n(grey: less than what matters)")
     axis.grid(axis="y", visible=False)
     axis.set_title(title)
     counts = Counter(finding.effect.verdict for finding in found)

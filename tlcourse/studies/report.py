@@ -148,9 +148,13 @@ def as_table(found: Sequence[Finding]) -> pd.DataFrame:
 
 
 def describe_setting(finding: Finding) -> str:
-    """A finding's setting in few words, without what is the same in all of its comparison."""
+    """A finding's setting in few words, without numbers that are its whole comparison's."""
     where = finding.comparison.where or {}
-    told = {k: v for k, v in finding.setting.items() if len(where.get(k, ())) != 1}
+    told = {
+        name: value
+        for name, value in finding.setting.items()
+        if isinstance(value, str) or len(where.get(name, ())) != 1
+    }
     return ", ".join(in_words(name, value) for name, value in told.items()) or "everywhere"
 
 
