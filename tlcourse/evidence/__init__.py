@@ -1,5 +1,6 @@
 """How measurements decide: intervals over runs, verdicts, families of claims, and power."""
 
+from tlcourse.evidence.crossed import crossed_interval
 from tlcourse.evidence.intervals import (
     MeanInterval,
     cluster_means,
@@ -8,7 +9,15 @@ from tlcourse.evidence.intervals import (
 )
 from tlcourse.evidence.power import detectable_effect, images_factor, runs_needed
 from tlcourse.evidence.provenance import Provenance
-from tlcourse.evidence.verdicts import Effect, Side, Verdict, decide, decide_together, holm
+from tlcourse.evidence.verdicts import (
+    Effect,
+    Side,
+    Verdict,
+    decide,
+    decide_crossed,
+    decide_together,
+    holm,
+)
 
 __all__ = [
     "Effect",
@@ -17,7 +26,9 @@ __all__ = [
     "Side",
     "Verdict",
     "cluster_means",
+    "crossed_interval",
     "decide",
+    "decide_crossed",
     "decide_together",
     "detectable_effect",
     "holm",

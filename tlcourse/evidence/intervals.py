@@ -17,7 +17,8 @@ class MeanInterval:
     """A mean over runs with its 95 % interval.
 
     ``low`` and ``high`` are NaN where the runs give none: one is not finite, or all are alike.
-    ``sd`` is the spread of the runs, ``error`` the standard error of their mean.
+    ``sd`` is the spread of the runs, ``error`` the standard error of their mean, ``df`` its degrees
+    of freedom.
     """
 
     mean: float
@@ -27,6 +28,7 @@ class MeanInterval:
     sd: float
     error: float
     overlap: float
+    df: float
 
     @property
     def is_known(self) -> bool:
@@ -73,13 +75,20 @@ def mean_interval(values: Sequence[float], *, overlap: float = 0.0) -> MeanInter
         raise ValueError(f"overlap is {overlap}; expected 0 (independent runs) or more")
     x = np.asarray(values, dtype=float)
     if not np.isfinite(x).all():
-        return MeanInterval(math.nan, math.nan, math.nan, len(x), math.nan, math.nan, overlap)
+        return MeanInterval(
+            math.nan, math.nan, math.nan, len(x), math.nan, math.nan, overlap, math.nan
+        )
     mean, sd = float(x.mean()), float(x.std(ddof=1))
     if sd <= SAME * np.abs(x).max():
-        return MeanInterval(mean, math.nan, math.nan, len(x), 0.0, 0.0, overlap)
-    error = sd * math.sqrt(1 / len(x) + overlap)
-    margin = float(scipy.stats.t.ppf((1 + LEVEL) / 2, len(x) - 1)) * error
-    return MeanInterval(mean, mean - margin, mean + margin, len(x), sd, error, overlap)
+        return MeanInterval(mean, math.nan, math.nan, len(x), 0.0, 0.0, overlap, math.nan)
+    return around(mean, runs=len(x), sd=sd, overlap=overlap, df=len(x) - 1)
+
+
+def around(mean: float, *, runs: int, sd: float, overlap: float, df: float) -> MeanInterval:
+    """The interval of a mean whose squared standard error is sd² · (1 / runs + overlap)."""
+    error = sd * math.sqrt(1 / runs + overlap)
+    margin = float(scipy.stats.t.ppf((1 + LEVEL) / 2, df)) * error
+    return MeanInterval(mean, mean - margin, mean + margin, runs, sd, error, overlap, df)
 
 
 def split_overlap(*, test: int, pool: int) -> float:

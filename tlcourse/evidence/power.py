@@ -12,7 +12,14 @@ POWER = 0.8
 MOST_RUNS = 10_000
 
 
-def detectable_effect(sd: float, runs: int, *, overlap: float = 0.0, alpha: float = ALPHA) -> float:
+def detectable_effect(
+    sd: float,
+    runs: int,
+    *,
+    overlap: float = 0.0,
+    df: float | None = None,
+    alpha: float = ALPHA,
+) -> float:
     """The mean that ``runs`` runs with this spread find with a probability of 80 %.
 
     Parameters
@@ -23,6 +30,8 @@ def detectable_effect(sd: float, runs: int, *, overlap: float = 0.0, alpha: floa
         Three or more.
     overlap
         As in ``mean_interval``.
+    df
+        Degrees of freedom of the standard error, runs − 1 where they are not given.
     alpha
         Level of the two-sided test; a family of m claims divides it by m.
 
@@ -42,7 +51,9 @@ def detectable_effect(sd: float, runs: int, *, overlap: float = 0.0, alpha: floa
     """
     if runs < 3 or not 0 <= sd < math.inf:
         raise ValueError(f"sd is {sd} over {runs} runs; expected a spread of 3 runs or more")
-    return sd * math.sqrt(1 / runs + overlap) * _noncentrality(runs - 1, alpha)
+    return (
+        sd * math.sqrt(1 / runs + overlap) * _noncentrality(runs - 1 if df is None else df, alpha)
+    )
 
 
 def runs_needed(effect: float, sd: float, *, overlap: float = 0.0, alpha: float = ALPHA) -> float:
@@ -119,7 +130,7 @@ def images_factor(effect: float, sd: float, runs: int, *, overlap: float = 0.0) 
 
 
 @cache
-def _noncentrality(df: int, alpha: float) -> float:
+def _noncentrality(df: float, alpha: float) -> float:
     """The mean, in standard errors, at which the two-sided t-test has its power.
 
     The tail on the other side is left out: it adds nothing that can be seen, and scipy's

@@ -1,14 +1,15 @@
 """Verdicts: what runs say about a claim, by the interval of its effect and by what matters."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import scipy.stats
 from statsmodels.stats.multitest import multipletests
 
-from tlcourse.evidence.intervals import mean_interval
+from tlcourse.evidence.crossed import crossed_interval
+from tlcourse.evidence.intervals import MeanInterval, mean_interval
 from tlcourse.evidence.power import ALPHA, detectable_effect
 
 Verdict = Literal["confirmed", "refuted", "equal", "undecided"]
@@ -23,8 +24,8 @@ class Effect:
     ----------
     mean, low, high
         Of the runs' values as they are, with the ends of the 95 % interval (NaN: there is none).
-    runs, sd, overlap
-        Their number, spread, and what they share.
+    runs, sd, overlap, df
+        Their number, spread, what they share, and the degrees of freedom.
     than, side
         The bound, and on which side of it the mean is claimed to lie.
     matters
@@ -46,6 +47,7 @@ class Effect:
     runs: int
     sd: float
     overlap: float
+    df: float
     than: float
     side: Side
     matters: float
@@ -113,11 +115,45 @@ def decide(
     >>> decide([0.001, -0.002, 0.002], matters=0.02).verdict
     'equal'
     """
+    return _effect(mean_interval(values, overlap=overlap), matters, than, side)
+
+
+def decide_crossed(
+    outcomes: Sequence[Sequence[float]],
+    images: Sequence[Sequence[Hashable]],
+    *,
+    matters: float,
+    than: float = 0.0,
+    side: Side = "above",
+) -> Effect:
+    """As ``decide``, by the outcome of each test image in each split; see ``crossed_interval``.
+
+    Parameters
+    ----------
+    outcomes, images
+        As in ``crossed_interval``.
+    matters, than, side
+        As in ``decide``.
+
+    Raises
+    ------
+    ValueError
+        As in both.
+
+    Examples
+    --------
+    >>> gains = [[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 1]]
+    >>> decide_crossed(gains, [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 0, 1]], matters=0.1).runs
+    3
+    """
+    return _effect(crossed_interval(outcomes, images), matters, than, side)
+
+
+def _effect(of: MeanInterval, matters: float, than: float, side: Side) -> Effect:
     if not 0 < matters < math.inf:
         raise ValueError(f"matters is {matters}; expected the smallest effect that would matter")
     if side not in ("above", "below"):
         raise ValueError(f"side is {side!r}; expected 'above' or 'below'")
-    of = mean_interval(values, overlap=overlap)
     p = p_equal = 1.0
     detectable = math.nan
     if of.is_known:
@@ -126,14 +162,15 @@ def decide(
         p, p_equal = (
             min(1.0, 2 * float(scipy.stats.t.sf(t, of.runs - 1))) for t in (distance, within)
         )
-        detectable = detectable_effect(of.sd, of.runs, overlap=overlap)
+        detectable = detectable_effect(of.sd, of.runs, overlap=of.overlap, df=of.df)
     return Effect(
         mean=of.mean,
         low=of.low,
         high=of.high,
         runs=of.runs,
         sd=of.sd,
-        overlap=overlap,
+        overlap=of.overlap,
+        df=of.df,
         than=than,
         side=side,
         matters=matters,
@@ -193,7 +230,11 @@ def decide_together(effects: Sequence[Effect]) -> list[Effect]:
             detectable=effect.detectable
             if math.isnan(effect.detectable)
             else detectable_effect(
-                effect.sd, effect.runs, overlap=effect.overlap, alpha=ALPHA / size
+                effect.sd,
+                effect.runs,
+                overlap=effect.overlap,
+                df=effect.df,
+                alpha=ALPHA / size,
             ),
             family=size,
         )
