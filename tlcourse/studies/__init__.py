@@ -8,7 +8,8 @@ from tlcourse.studies.frozen_features import FROZEN_FEATURES
 from tlcourse.studies.report import Finding, as_table, as_text, differences, findings, provenance
 from tlcourse.studies.study import Comparison, Study, read_study, run_study
 from tlcourse.studies.thawing import THAWING
-from tlcourse.studies.transfer_race import PILOT, TRANSFER_RACE
+from tlcourse.studies.transfer_race import TRANSFER_RACE
+from tlcourse.studies.transfer_race_pilot import PILOT
 from tlcourse.suggestions import did_you_mean
 
 STUDIES = {
