@@ -14,6 +14,7 @@ WINGS = {
     "book",
     "datasets",
     "diagnosis",
+    "evidence",
     "networks",
     "own_images",
     "tuning",

@@ -4,6 +4,7 @@ from . import architectures as architectures
 from . import book as book
 from . import datasets as datasets
 from . import diagnosis as diagnosis
+from . import evidence as evidence
 from . import networks as networks
 from . import own_images as own_images
 from . import tuning as tuning

@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.set_defaults(run=_check)
 
     claims = commands.add_parser("claims", help="the table of claims of the last run")
+    claims.add_argument("--guards", action="store_true", help="the bounds on our own numbers")
     claims.set_defaults(run=_claims)
 
     add_commands(commands)
@@ -97,4 +98,4 @@ def _check(options: argparse.Namespace) -> int:
 def _claims(options: argparse.Namespace) -> int:
     from tlcourse.book.course import print_claims
 
-    return print_claims()
+    return print_claims(guards=options.guards)

@@ -3,8 +3,8 @@
 import re
 
 from tlcourse.book.cards import EDGES, card, present
-from tlcourse.book.claims import SIGNS
 from tlcourse.book.plotting import PALETTE
+from tlcourse.book.statements import SIGNS
 
 
 def contrast(color: str, other: float) -> float:

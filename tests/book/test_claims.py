@@ -1,4 +1,4 @@
-"""Claims: verdicts against scipy's interval, failures that stop, and the record that is kept."""
+"""Statements of four kinds: verdicts that stop, families, profiles, and the record that is kept."""
 
 import json
 import math
@@ -7,8 +7,8 @@ import pytest
 import scipy.stats
 from IPython.core.interactiveshell import InteractiveShell
 
-from tlcourse.book import cards, claims
-from tlcourse.book.claims import ClaimFailed, claim, claim_difference, start_chapter
+from tlcourse.book import cards, register
+from tlcourse.book.claims import claim, claims_family, recorded
 from tlcourse.book.expectations import (
     at_least,
     at_most,
@@ -17,20 +17,37 @@ from tlcourse.book.expectations import (
     equals,
     greater_than,
 )
+from tlcourse.book.facts import exact, guard
+from tlcourse.book.register import ClaimFailed, start_chapter
+from tlcourse.evidence import Provenance, holm
+
+RUNS = {
+    "confirmed": [0.01, 0.02, 0.03, 0.02],
+    "refuted": [-0.02, -0.022, -0.018],
+    "equal": [0.001, -0.002, 0.002],
+    "undecided": [-0.01, 0.02, 0.005],
+}
 
 
 @pytest.fixture(autouse=True)
 def chapter(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims, "CLAIMS_DIR", tmp_path)
-    monkeypatch.setattr(claims, "_chapter", None)
-    monkeypatch.setattr(claims, "_claims", {})
+    monkeypatch.setattr(register, "CLAIMS_DIR", tmp_path)
+    monkeypatch.setattr(register, "_chapter", None)
+    monkeypatch.setattr(register, "_statements", {})
     monkeypatch.delenv("TLCOURSE_PROFILE", raising=False)
     assert start_chapter("99_test") == "quick"
     return tmp_path / "99_test.json"
 
 
-def recorded(path):
+def kept(path):
     return json.loads(path.read_text(encoding="utf-8"))["claims"]
+
+
+def state(name: str, verdict: str, says, **options):
+    claim(
+        name, "A beats B", RUNS[verdict], "folklore", says=says, matters=0.01, unit="points",
+        **options,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -55,109 +72,183 @@ def test_a_reversed_range_is_refused():
         between(2, 1)
 
 
-def test_a_true_statement_is_printed_and_recorded(chapter, capsys):
-    claim("params", "it has 7 parameters", 7, equals(7), "arithmetic")
-    claim("speed", "it is fast", [2.0, 3.0, 4.0], at_least(2.5), "this course")
+def test_what_is_counted_and_what_is_guarded(chapter, capsys):
+    exact("params", "it has 7 parameters", 7, equals(7), "arithmetic")
+    guard("speed", "it is fast", [2.0, 3.0, 4.0], at_least(2.5))
     out = capsys.readouterr().out
-    assert "✔ confirmed · params: it has 7 parameters" in out
-    assert "measured 3 ± 1 (3 runs); claimed: at least 2.5" in out
-    assert [c["verdict"] for c in recorded(chapter)] == ["confirmed", "confirmed"]
+    assert "✔ holds · exact · params: it has 7 parameters" in out
+    assert "measured 3 (sd 1, 3 runs); claimed: at least 2.5" in out and "±" not in out
+    one, many = kept(chapter)
+    assert (one["value"], one["limits"], one["p"]) == (7, [7, 7], None)
+    assert (many["kind"], many["sd"], many["interval"]) == ("guard", 1, None)
     content = json.loads(chapter.read_text(encoding="utf-8"))
     assert content["chapter"] == "99_test" and content["profile"] == "quick"
     assert {"date", "commit", "device", "torch", "torchvision"} <= set(content["environment"])
 
 
-def test_a_false_statement_stops_the_chapter_and_names_itself(chapter):
+def test_a_false_statement_stops_the_chapter_and_names_itself(chapter, monkeypatch):
     with pytest.raises(ClaimFailed, match=r"(?s)params: it has 7.*measured 8.*exactly 7"):
-        claim("params", "it has 7 parameters", 8, equals(7), "arithmetic")
-    assert recorded(chapter)[0]["verdict"] == "failed"
+        exact("params", "it has 7 parameters", 8, equals(7), "arithmetic")
+    assert kept(chapter)[0]["verdict"] == "failed"
     with pytest.raises(ClaimFailed):
-        claim("nan", "a loss is small", math.nan, at_most(1), "this course")
+        guard("nan", "a loss is small", math.nan, at_most(1))
+    monkeypatch.setenv("TLCOURSE_PROFILE", "full")
+    with pytest.raises(ClaimFailed):  # what is counted is so in every profile
+        exact("params", "it has 7 parameters", 8, equals(7), "arithmetic")
+    guard("nan", "a loss is small", [math.nan, 1], at_most(1))  # its bound is the quick profile's
+    assert kept(chapter)[1]["verdict"] == "does not hold"
 
 
-def test_what_the_chapter_calls_refuted_must_be_so(chapter, capsys):
-    claim("rule", "always better", -1, greater_than(0), "folklore", refuted="on small images")
-    assert "✘ refuted" in capsys.readouterr().out
-    with pytest.raises(ClaimFailed, match="says refuted"):
-        claim("rule", "always better", 1, greater_than(0), "folklore", refuted="on small images")
+@pytest.mark.parametrize("verdict", RUNS)
+def test_a_text_that_says_another_verdict_is_stopped(chapter, verdict):
+    state("d", verdict, says=verdict)
+    state("d", verdict, says=("confirmed", "refuted", "equal", "undecided"))
+    assert kept(chapter)[0]["verdict"] == verdict
+    others = tuple(set(RUNS) - {verdict})
+    for says in (*others, others):
+        with pytest.raises(ClaimFailed, match="the chapter says"):
+            state("d", verdict, says=says)
 
 
-@pytest.mark.parametrize(
-    ("differences", "verdict"),
-    [([1, 2, 3, 2], "confirmed"), ([-2, -2.2, -1.8], "refuted"), ([-1, 2, 0.5], "undecided")],
-)
-def test_the_verdict_is_that_of_scipys_one_sample_test(chapter, capsys, differences, verdict):
-    claim_difference("d", "A beats B", differences, "folklore", says=verdict)
-    test = scipy.stats.ttest_1samp(differences, 0)
-    assert (test.pvalue < 0.05) == (verdict != "undecided")
-    margin = (test.confidence_interval(0.95).high - test.confidence_interval(0.95).low) / 2
-    assert f"± {margin:.2g} (95 % interval" in capsys.readouterr().out
-    for other in {"confirmed", "refuted", "undecided"} - {verdict}:
-        with pytest.raises(ClaimFailed, match=f"says {other}"):
-            claim_difference("d", "A beats B", differences, "folklore", says=other)
+def test_the_card_has_one_meaning_of_plus_or_minus(capsys):
+    state("d", "confirmed", says="confirmed", condition="64 px, 80 images")
+    test = scipy.stats.ttest_1samp(RUNS["confirmed"], 0)
+    margin = 100 * (test.confidence_interval(0.95).high - 0.02)
+    out = capsys.readouterr().out
+    assert f"measured +2.0 ± {margin:.1f} points (95 % interval, 4 runs)" in out
+    assert "claimed: more than 0; what matters: 1 point ·" in out
+    assert "could have seen 1.7 points (power 80 %)" in out and "64 px, 80 images" in out
 
 
-def test_not_confirmed_is_anything_but_confirmed(chapter):
-    for differences in ([-2, -2.2, -1.8], [-1, 2, 0.5]):
-        claim_difference("d", "A beats B", differences, "folklore", says="not confirmed")
-    assert recorded(chapter)[0]["verdict"] == "undecided"
+def test_a_bound_is_shown_beside_the_raw_mean(capsys):
+    accuracy = [0.91, 0.93, 0.92]
+    for than, says in ((0.85, "confirmed"), (0.9, "undecided")):
+        claim("a", "it names so many", accuracy, "us", says=says, matters=0.02, than=than, unit="%")
+    options = {"says": "confirmed", "matters": 0.2, "than": 1.5, "side": "below"}
+    claim("b", "it takes less", [1.1, 1.2, 1.15], "us", **options)
+    out = capsys.readouterr().out
+    assert "measured 92.0 ± 2.5 % (95 % interval, 3 runs)" in out
+    assert "claimed: more than 85 %; what matters: 2 points" in out
+    assert "claimed: less than 1.5; what matters: 0.2" in out
+
+
+def test_splits_small_effects_and_runs_without_interval_are_said(capsys):
+    state("s", "confirmed", says="undecided", overlap=1)
+    claim("small", "A > B", [0.011, 0.012, 0.013], "us", says="confirmed", matters=0.05)
+    claim("alike", "A > B", [12, 12, 12], "us", says="undecided", matters=5, unit="steps")
+    claim("nan", "A > B", [1, math.nan, 1], "us", says="undecided", matters=5)
+    out = capsys.readouterr().out
+    for part in (
+        "(95 % interval, 4 splits that overlap)",
+        "the whole interval is less than what matters",
+        "measured 12 steps (3 runs, all alike: no interval)",
+        "measured not finite (3 runs)",
+    ):
+        assert part in out
+
+
+def test_a_family_is_decided_by_holm_and_shown_whole_before_it_stops(chapter, capsys):
+    runs = {"a": [2, 3, 2, 3], "b": [1, 3, 1, 3], "c": [4, -1, 2, 3]}
+    with pytest.raises(ClaimFailed, match="(?s)says confirmed.* b: A > B"), claims_family("race"):
+        for name, values in runs.items():
+            says = "undecided" if name == "c" else "confirmed"  # b is confirmed only by itself
+            claim(name, "A > B", values, "us", says=says, matters=1)
+        assert not chapter.exists()
+    records = kept(chapter)
+    assert [c["verdict"] for c in records] == ["confirmed", "failed", "undecided"]
+    p = [scipy.stats.ttest_1samp(values, 0).pvalue for values in runs.values()]
+    assert [c["p"] for c in records] == pytest.approx(p, rel=1e-5)
+    assert [c["p_family"] for c in records] == pytest.approx(holm(p), rel=1e-5)
+    assert {c["family"] for c in records} == {"race"}
+    assert "by Holm over the 3 claims of 'race'" in capsys.readouterr().out
+    state("alone", "confirmed", says="confirmed")  # the family is closed, though it stopped
+    assert kept(chapter)[3]["family"] == ""
+
+
+def test_a_family_in_a_family_and_one_that_breaks_off():
+    with pytest.raises(RuntimeError, match="open already"), claims_family("a"), claims_family("b"):
+        pass
+    with pytest.raises(ZeroDivisionError), claims_family("a"):
+        1 / 0  # noqa: B018
+    with claims_family("none is fine"):
+        pass
+
+
+def test_another_profile_is_told_unless_the_text_speaks_of_it(chapter, monkeypatch, capsys):
+    monkeypatch.setenv("TLCOURSE_PROFILE", "full")
+    state("d", "refuted", says="confirmed")
+    record = kept(chapter)[0]
+    told = "the text was written for the quick profile, where the verdict is: confirmed"
+    assert (record["verdict"], record["told"]) == ("refuted", told)
+    assert told in capsys.readouterr().out
+    state("d", "refuted", says={"quick": "confirmed", "full": "refuted"})
+    assert kept(chapter)[0]["told"] == ""
     with pytest.raises(ClaimFailed):
-        claim_difference("d", "A beats B", [2, 2.2, 1.8], "folklore", says="not confirmed")
+        state("d", "undecided", says={"quick": "confirmed", "full": ("refuted", "equal")})
 
 
-def test_the_record_keeps_numbers_too(chapter):
-    claim("one", "it has 7 parts", 7, equals(7), "arithmetic")
-    claim("many", "it is fast", [2.0, 3.0, 4.0], at_least(2.5), "this course")
-    claim_difference("d", "A beats B", [1.0, 2.0, 3.0], "folklore", says="undecided")
-    one, many, difference = recorded(chapter)
-    assert (one["value"], one["interval"], one["runs"], one["limits"]) == (7, None, 1, [7, 7])
-    assert (many["value"], many["runs"], many["limits"]) == (3, 3, [2.5, None])
-    low, high = scipy.stats.ttest_1samp([2, 3, 4], 0).confidence_interval(0.95)
-    assert many["interval"] == pytest.approx([low, high], rel=1e-5)
-    assert difference["interval"][0] < 0 < difference["interval"][1]
-    assert difference["limits"] == [0, None]
+@pytest.mark.unchecked
+def test_what_the_text_says_is_a_verdict():
+    with pytest.raises(ValueError, match="'confirmd'; expected one of .* did you mean confirmed"):
+        state("d", "confirmed", says="confirmd")
+    for says in ({"full": "confirmed"}, {"quick": "confirmed", "fast": "refuted"}):
+        with pytest.raises(ValueError, match="expected quick, and full or not"):
+            state("d", "confirmed", says=says)
+
+
+def test_a_record_says_where_it_comes_from_and_binds_every_profile(chapter, monkeypatch, capsys):
+    race = Provenance("race", "2026-11-28", "x86_64", "0123456789ab", 1200, {"torch": "2.14.1"})
+    options = {"provenance": race, "matters": 0.01, "unit": "points"}
+    recorded("r", "A > B", RUNS["confirmed"], "us", says="confirmed", **options)
+    line = "study race, 1,200 trainings, 2026-11-28, x86_64, torch 2.14.1, commit 0123456"
+    assert f"recorded: {line}" in capsys.readouterr().out
+    assert kept(chapter)[0]["provenance"]["study"] == "race"
+    monkeypatch.setenv("TLCOURSE_PROFILE", "full")
+    with pytest.raises(ClaimFailed):
+        recorded("r", "A > B", RUNS["confirmed"], "us", says="refuted", **options)
 
 
 def test_numbers_are_kept_without_the_digits_that_differ_between_machines(chapter):
-    claim("part", "about a third", 1 / 3, at_most(2 / 3), "arithmetic")
-    claim("big", "it has many parameters", 132_863_336, equals(132_863_336), "arithmetic")
-    part, big = recorded(chapter)
+    exact("part", "about a third", 1 / 3, at_most(2 / 3), "arithmetic")
+    exact("big", "it has many parameters", 132_863_336, equals(132_863_336), "arithmetic")
+    claim("c", "A > B", [1 / 3, 1 / 7, 1 / 9], "us", says="undecided", matters=1 / 3)
+    part, big, c = kept(chapter)
     assert (part["value"], part["limits"][1], big["value"]) == (0.333333, 0.666667, 132_863_336)
+    assert all(len(str(c[name]).lstrip("0.")) <= 6 for name in ("value", "sd", "matters", "p"))
 
 
 def test_a_notebook_gets_a_card_its_plain_twin_and_the_record(chapter, monkeypatch):
     shown = []
     monkeypatch.setattr(InteractiveShell, "initialized", lambda: True)
     monkeypatch.setattr(cards, "display", lambda data, **options: shown.append((data, options)))
-    claim("rule", "a < b & c", -1, greater_than(0), "folk <lore>", refuted="on small images")
+    runs = [-1.0, -1.1, -0.9]
+    options = {"says": "refuted", "matters": 0.5, "condition": "on small images"}
+    claim("rule", "a < b & c", runs, "folk <lore>", **options)
     with pytest.raises(ClaimFailed):
-        claim("no", "never", -1, greater_than(0), "folklore")
+        claim("no", "never", runs, "folklore", says="confirmed", matters=0.5)
     (data, options), (failed, _) = shown
     assert data["text/plain"].splitlines() == [
-        "✘ refuted · rule: a < b & c",
-        "  measured -1; claimed: greater than 0 · source: folk <lore>",
+        "✘ refuted · claim · rule: a < b & c",
+        "  measured -1.00 ± 0.25 (95 % interval, 3 runs); claimed: more than 0; "
+        "what matters: 0.5 · source: folk <lore>",
+        "  these runs could have seen 0.33 (power 80 %)",
         "  on small images",
     ]
     for part in ("✘ refuted", "a &lt; b &amp; c", "folk &lt;lore&gt;", "on small images", "rule"):
         assert part in data["text/html"]
-    assert json.loads(json.dumps(options["metadata"]["tlcourse_claim"])) == recorded(chapter)[0]
-    assert failed["text/plain"].startswith("‼ failed · no: never")
-
-
-def test_two_runs_are_too_few():
-    with pytest.raises(ValueError, match="measure 3 or more"):
-        claim_difference("d", "A beats B", [1, 2], "folklore", says="confirmed")
+    assert json.loads(json.dumps(options["metadata"]["tlcourse_claim"])) == kept(chapter)[0]
+    assert failed["text/plain"].startswith("‼ failed · claim · no: never")
 
 
 def test_a_claim_outside_a_chapter_says_what_is_missing(monkeypatch):
-    monkeypatch.setattr(claims, "_chapter", None)
+    monkeypatch.setattr(register, "_chapter", None)
     with pytest.raises(RuntimeError, match="start_chapter"):
-        claim("a", "b", 1, equals(1), "c")
+        exact("a", "b", 1, equals(1), "c")
 
 
-def test_a_chapter_run_again_forgets_its_old_claims(chapter):
-    claim("old", "it was so", 1, equals(1), "c")
+def test_a_chapter_run_again_forgets_what_it_stated(chapter):
+    exact("old", "it was so", 1, equals(1), "c")
     start_chapter("99_test")
     assert not chapter.exists()
-    claim("new", "it is so", 1, equals(1), "c")
-    assert [c["id"] for c in recorded(chapter)] == ["new"]
+    exact("new", "it is so", 1, equals(1), "c")
+    assert [c["id"] for c in kept(chapter)] == ["new"]

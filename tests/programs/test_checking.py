@@ -14,9 +14,9 @@ from tlcourse.cli import main
 
 SOURCES = {
     "start": 'from tlcourse.book import *\nprofile = start_chapter("00_good")',
-    "exact": 'claim("pixels", "numbers of an image", 192, equals(192), "counting")',
-    "range": 'claim("score", "it is good", [0.8, 0.9, 0.85], at_least(0.7), "this course")',
-    "effect": 'claim_difference("gain", "A > B", [1.0, 1.1, 0.9], "folklore", says="confirmed")',
+    "exact": 'exact("pixels", "numbers of an image", 192, equals(192), "counting")',
+    "range": 'guard("score", "it is good", [0.8, 0.9, 0.85], at_least(0.7))',
+    "effect": 'claim("gain", "A > B", [1.0, 1.1, 0.9], "x", says="confirmed", matters=0.1)',
     "table": 'print("stem  464\\nhead 8967")\n"words of a library"',
     "untagged": 'print("torch says: 3 shapes cannot be multiplied")',
 }
@@ -74,7 +74,7 @@ def test_what_is_not_checked_may_change_its_words(saved, executed):
     ("cell", "claim", "value", "by", "red"),
     [
         ("exact", "pixels", 190, "+2 (+1.1%)", True),
-        ("range", "score", 0.8, "+0.05 (0.20 of the interval's width)", False),
+        ("range", "score", 0.8, "+0.05 (+6.2%)", False),
         ("effect", "gain", 1.5, "-0.5 (1.01 of the interval's width)", False),
     ],
 )
@@ -83,6 +83,11 @@ def test_one_claims_value(saved, executed, cell, claim, value, by, red):
     change = only(compare("00_good", saved, executed))
     assert (change.cell, change.claim, change.what) == (cell, claim, "value")
     assert (change.by, change.red) == (by, red)
+
+
+def test_a_record_is_the_same_on_every_machine(saved, executed):
+    record(saved, "effect").update(kind="recorded", value=1.5)
+    assert only(compare("00_good", saved, executed)).red
 
 
 def test_a_move_too_small_to_be_shown_is_none(saved, executed):

@@ -15,9 +15,12 @@ from tlcourse.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAIM = (
-    "from tlcourse.book import claim, equals, start_chapter\n"
+    "from tlcourse.book import at_most, claim, equals, exact, guard, start_chapter\n"
     'profile = start_chapter("{stem}")\n'
-    'claim("one", "there are 1,280 of them", 1280, equals(1280), "counting")'
+    'exact("one", "there are 1,280 of them", 1280, equals(1280), "counting")\n'
+    'claim("two", "A beats B", [0.3, 0.31, 0.3], "folklore", says="confirmed", matters=0.02,\n'
+    '      unit="points", condition="64 px")\n'
+    'guard("three", "it is cheap", 1.1, at_most(1.2))'
 )
 
 
@@ -51,9 +54,14 @@ def test_the_tables_and_a_failed_cell(repo, capsys):
     out = capsys.readouterr().out
     assert "FAILED cell cell-1: ValueError: no such layer" in out
     rows = {line.split()[0]: line.split() for line in out.splitlines() if line[:2].isdigit()}
-    assert rows["00_good"][2:] == ["1", "passed"]
+    assert rows["00_good"][2:] == ["3", "passed"]
     assert rows["01_bad"][2:] == ["0", "failed"]
-    assert "there are 1,280 of them" in out and "confirmed" in out
+    for part in ("there are 1,280 of them", "holds", "confirmed", "64 px", "+30.3 ±"):
+        assert part in out
+    assert "it is cheap" not in out
+    assert main(["claims", "--guards"]) == 0
+    guards = capsys.readouterr().out
+    assert "it is cheap" in guards and "1,280" not in guards
     assert {path: path.read_bytes() for path in (good, bad)} == before
     executed = nbformat.read(repo / "_build" / "notebooks" / "00_good.ipynb", as_version=4)
     assert executed.cells[0].execution_count == 1
@@ -110,8 +118,8 @@ def test_a_dead_kernel_and_an_endless_cell_are_named(repo, capsys, monkeypatch):
 def test_without_chapters_or_claims_it_says_so(repo, capsys):
     with pytest.raises(SystemExit, match="no chapters in notebooks/"):
         main(["course"])
-    assert main(["claims"]) == 0
-    assert "no claims yet" in capsys.readouterr().out
+    assert main(["claims"]) == main(["claims", "--guards"]) == 0
+    assert [line[:9] for line in capsys.readouterr().out.splitlines()] == ["no claims", "no guards"]
 
 
 def test_help_lists_the_commands_and_does_not_wait_for_torch():

@@ -1,6 +1,6 @@
 """What the chapters are written with: claims, exercises, figures, and the run of the course."""
 
-from tlcourse.book.claims import Claim, ClaimFailed, claim, claim_difference, start_chapter
+from tlcourse.book.claims import claim, claims_family, recorded
 from tlcourse.book.diagrams import encoder_block, residual_blocks, squeeze_excitation_block
 from tlcourse.book.exercises import check
 from tlcourse.book.expectations import (
@@ -12,6 +12,7 @@ from tlcourse.book.expectations import (
     equals,
     greater_than,
 )
+from tlcourse.book.facts import exact, guard
 from tlcourse.book.plotting import (
     MARKERS,
     PALETTE,
@@ -26,29 +27,34 @@ from tlcourse.book.plotting import (
     show,
     stage_shares,
 )
+from tlcourse.book.register import ClaimFailed, start_chapter
+from tlcourse.book.statements import Statement
 
 __all__ = [
-    "Claim",
     "ClaimFailed",
     "Expectation",
     "LiveFigure",
     "MARKERS",
     "PALETTE",
     "Picture",
+    "Statement",
     "at_least",
     "at_most",
     "between",
     "check",
     "claim",
-    "claim_difference",
+    "claims_family",
     "close_to",
     "encoder_block",
     "equals",
+    "exact",
     "greater_than",
+    "guard",
     "image_grid",
     "learning_curves",
     "means_over",
     "named_points",
+    "recorded",
     "residual_blocks",
     "runs_and_means",
     "runs_over",

@@ -9,7 +9,14 @@ from IPython.display import display
 
 # Of the palette of plotting, and a grey: edges that stand out on white and on black. The sign and
 # the word say the same, in the theme's own colour of text.
-EDGES = {"✔": "#0072B2", "✘": "#D55E00", "?": "#808080", "○": "#808080", "‼": "#CC79A7"}
+EDGES = {
+    "✔": "#0072B2",
+    "✘": "#D55E00",
+    "=": "#009E73",
+    "?": "#808080",
+    "○": "#808080",
+    "‼": "#CC79A7",
+}
 
 
 def card(

@@ -1,111 +1,52 @@
-"""Claims: statements of the text, each checked against what this machine measured."""
+"""Claims: what runs decide about a statement, alone or with others of one question."""
 
-import json
-import math
-import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from typing import get_args
 
-import scipy.stats
-import torch
+from tlcourse.book.register import keep
+from tlcourse.book.statements import Kind, Statement, claimed, found, measured, rounded
+from tlcourse.evidence import Effect, Provenance, Side, Verdict, decide, decide_together
+from tlcourse.runtime import Profile, profile
+from tlcourse.suggestions import did_you_mean
 
-from tlcourse.book.cards import card, present
-from tlcourse.book.expectations import Expectation, greater_than, number
-from tlcourse.environment import environment
-from tlcourse.files import replacing
-from tlcourse.runtime import CLAIMS_DIR, Profile, device, profile, seed_everything
-
-SIGNS = {"confirmed": "✔", "refuted": "✘", "undecided": "?", "failed": "‼"}
-METADATA = "tlcourse_claim"  # where a notebook keeps the record beside its card
-
-
-class ClaimFailed(AssertionError):
-    """A sentence of the chapter is not true on this machine."""
+Said = Verdict | tuple[Verdict, ...]  # what the text says, or each verdict that it allows
+Says = Said | Mapping[Profile, Said]
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One checked statement, as it stands in a chapter's claims file and beside its card.
+class _Draft:
+    """A claim whose runs are there and whose family is not yet complete."""
 
-    ``measured`` and ``expected`` say what the numbers say: ``value`` is the mean over ``runs``,
-    ``interval`` its 95 % interval (None for one run), ``limits`` are those of the expectation
-    (None where it has none). A number has six digits at most: more differ between machines.
-    """
-
-    id: str
-    statement: str
-    source: str
-    measured: str
-    expected: str
-    verdict: str  # confirmed, refuted, undecided or failed
-    note: str
-    value: float | None  # None for one that is not finite
-    interval: tuple[float, float] | None
-    runs: int
-    limits: tuple[float | None, float | None]
-
-    def __str__(self) -> str:
-        lines = [
-            f"{SIGNS[self.verdict]} {self.verdict} · {self.id}: {self.statement}",
-            f"  measured {self.measured}; claimed: {self.expected} · source: {self.source}",
-        ]
-        return "\n".join(lines + ([f"  {self.note}"] if self.note else []))
-
-    def html(self) -> str:
-        """The card that a notebook shows."""
-        numbers = f"measured {self.measured} · claimed: {self.expected}"
-        small = f"source: {self.source} · {self.id}"
-        sign = SIGNS[self.verdict]
-        return card(sign, self.verdict, self.statement, (numbers, self.note), small)
+    statement: Statement
+    effect: Effect
+    says: Says
 
 
-_chapter: str | None = None
-_claims: dict[str, Claim] = {}
-
-
-def start_chapter(name: str, *, seed: int = 0) -> Profile:
-    """Begin a chapter: seed, forget its old claims, say where it runs.
-
-    Parameters
-    ----------
-    name
-        The notebook's file stem.
-    seed
-        For Python's, NumPy's and torch's generators.
-
-    Returns
-    -------
-    Profile
-        ``quick`` or ``full``.
-
-    Examples
-    --------
-    >>> profile = start_chapter("example")  # doctest: +ELLIPSIS
-    chapter example · profile ...
-    """
-    global _chapter
-    _chapter = name
-    _claims.clear()
-    (CLAIMS_DIR / f"{name}.json").unlink(missing_ok=True)
-    seed_everything(seed)
-    line = (
-        f"chapter {name} · profile {profile()} · {device().type}, {torch.get_num_threads()} threads"
-        f" · torch {torch.__version__.split('+')[0]}"
-    )
-    present(line, f"<small>{line}</small>")
-    return profile()
+_family: list[_Draft] | None = None
 
 
 def claim(
     id: str,
     statement: str,
-    measured: float | Sequence[float],
-    expected: Expectation,
+    values: Sequence[float],
     source: str,
     *,
-    refuted: str = "",
+    says: Says,
+    matters: float,
+    than: float = 0.0,
+    side: Side = "above",
+    unit: str = "",
+    overlap: float = 0.0,
+    condition: str = "",
+    note: str = "",
 ) -> None:
-    """Check a statement, show it as a card and record it in ``_build/claims/<chapter>.json``.
+    """Decide a statement by its runs, show it as a card and record it.
+
+    *Confirmed*: the 95 % interval of the mean lies beyond ``than`` on the claimed side; *refuted*:
+    beyond it on the other; *equal*: it holds ``than``, within ± ``matters``; *undecided*: none of
+    these, and the card says which effect the runs could have found.
 
     Parameters
     ----------
@@ -113,166 +54,230 @@ def claim(
         Its name, unique in the chapter.
     statement
         What is claimed, as one reads it.
-    measured
-        One number, or one a run: then their mean is compared, and the spread shown.
-    expected
-        ``at_least(…)``, ``equals(…)`` and so on.
+    values
+        One a run, three or more: paired differences, or raw values to be compared with ``than``.
     source
         Who says so.
-    refuted
-        Under which conditions the chapter finds the statement *not* to hold; the check is then
-        the other way round.
+    says
+        The verdict in the text, of the quick profile; several, where the text allows each of them;
+        or by profile, ``{"quick": …, "full": …}``.
+    matters
+        The smallest effect that would matter, in the values' unit. State it before you measure.
+    than, side
+        The bound, and on which side of it the mean is claimed to lie: ``above`` or ``below``.
+    unit
+        ``points`` for differences of shares and ``%`` for shares, which are shown as hundredths; or
+        any other, such as ``steps``.
+    overlap
+        0 for independent runs; for random splits of one pool see ``evidence.split_overlap``.
+    condition
+        Under which it was measured: size and number of images, steps.
+    note
+        What else its card says.
 
     Raises
     ------
     ClaimFailed
-        When the chapter's sentence is not true here.
+        When this run gives another verdict, in a profile that the text speaks of.
     RuntimeError
         Before ``start_chapter``.
-
-    Examples
-    --------
-    >>> from tlcourse.book import equals, start_chapter
-    >>> profile = start_chapter("example")  # doctest: +ELLIPSIS
-    chapter example · profile ...
-    >>> claim("pixels", "an image has 12,288 numbers", 3 * 64 * 64, equals(12288), "arithmetic")
-    ✔ confirmed · pixels: an image has 12,288 numbers
-      measured 12,288; claimed: exactly 12,288 · source: arithmetic
-    """
-    values = [float(v) for v in measured] if isinstance(measured, Sequence) else [float(measured)]
-    found = "confirmed" if expected.holds(statistics.fmean(values)) else "refuted"
-    record = _claim(id, statement, source, _describe(values), expected, found, refuted, values)
-    _record(record, says="refuted" if refuted else "confirmed")
-
-
-def claim_difference(
-    id: str,
-    statement: str,
-    differences: Sequence[float],
-    source: str,
-    *,
-    says: str,
-    note: str = "",
-) -> None:
-    """Check "A is more than B" by paired differences A − B, one a run, and record it as ``claim``.
-
-    The verdict comes from Student's 95 % interval of the mean difference: confirmed when it lies
-    above zero, refuted when it lies below, undecided when it holds zero: these runs cannot tell.
-
-    Parameters
-    ----------
-    id, statement, source
-        As in ``claim``.
-    differences
-        A − B of each run, three or more.
-    says
-        The verdict in the chapter's text, or ``not confirmed`` for any but that.
-    note
-        Under which conditions it was measured.
-
-    Raises
-    ------
-    ClaimFailed
-        When this run gives another verdict.
     ValueError
-        For fewer than three runs.
+        For fewer than three runs, a verdict that there is not, and ``matters`` out of its range.
 
     References
     ----------
-    Student (1908), The probable error of a mean.
+    ``tlcourse.evidence.decide``, which names its own.
 
     Examples
     --------
     >>> from tlcourse.book import start_chapter
     >>> profile = start_chapter("example")  # doctest: +ELLIPSIS
     chapter example · profile ...
-    >>> claim_difference("better", "A is better than B", [1, 2, 3], "folklore", says="undecided")
-    ? undecided · better: A is better than B
-      measured +2.000 ± 2.5 (95 % interval, 3 runs); claimed: more than 0 · source: folklore
+    >>> gain = [0.01, 0.02, 0.03]
+    >>> claim("better", "A beats B", gain, "folklore", says="undecided", matters=0.01, unit="points")
+    ? undecided · claim · better: A beats B
+      measured +2.0 ± 2.5 points (95 % interval, 3 runs); claimed: more than 0; what matters: 1 point · source: folklore
+      these runs could have seen 3.3 points (power 80 %)
+    """  # noqa: E501 (a card's line is as long as it is)
+    effect = decide(values, matters=matters, than=than, side=side, overlap=overlap)
+    _add("claim", id, statement, source, effect, says, unit, condition, note)
+
+
+def recorded(
+    id: str,
+    statement: str,
+    values: Sequence[float],
+    source: str,
+    *,
+    provenance: Provenance,
+    says: Said,
+    matters: float,
+    than: float = 0.0,
+    side: Side = "above",
+    unit: str = "",
+    overlap: float = 0.0,
+    condition: str = "",
+    note: str = "",
+) -> None:
+    """Decide a statement by the runs of a study, and say when and where these were made.
+
+    A record is the same in every profile, and so is its verdict.
+
+    Parameters
+    ----------
+    id, statement, values, source, matters, than, side, unit, overlap, condition, note
+        As in ``claim``.
+    provenance
+        Of the study's runs.
+    says
+        The verdict in the text, or several that it allows.
+
+    Raises
+    ------
+    ClaimFailed, RuntimeError, ValueError
+        As in ``claim``.
+
+    Examples
+    --------
+    >>> from tlcourse.book import start_chapter
+    >>> from tlcourse.evidence import Provenance
+    >>> profile = start_chapter("example")  # doctest: +ELLIPSIS
+    chapter example · profile ...
+    >>> race = Provenance("race", "2026-11-28", "x86_64", "0123456789ab", 60)
+    >>> recorded("fast", "A is faster", [3, 4, 5], "folklore", provenance=race, says="confirmed",
+    ...          matters=1, unit="s")
+    ✔ confirmed · recorded · fast: A is faster
+      measured +4.0 ± 2.5 s (95 % interval, 3 runs); claimed: more than 0; what matters: 1 s · source: folklore
+      these runs could have seen 3.3 s (power 80 %)
+      recorded: study race, 60 trainings, 2026-11-28, x86_64, commit 0123456
+    """  # noqa: E501 (a card's line is as long as it is)
+    effect = decide(values, matters=matters, than=than, side=side, overlap=overlap)
+    everywhere: Mapping[Profile, Said] = {"quick": says, "full": says}
+    _add("recorded", id, statement, source, effect, everywhere, unit, condition, note, provenance)
+
+
+@contextmanager
+def claims_family(question: str) -> Iterator[None]:
+    """Decide the claims made within together, by Holm: they answer one question.
+
+    At the end of the block they are shown one below the other; then those whose verdict is not
+    what the text says stop the chapter. Intervals stay those of each claim alone.
+
+    Parameters
+    ----------
+    question
+        What they have in common, in a few words.
+
+    Raises
+    ------
+    RuntimeError
+        Within another family.
+
+    References
+    ----------
+    Holm (1979), A simple sequentially rejective multiple test procedure.
+
+    Examples
+    --------
+    >>> from tlcourse.book import start_chapter
+    >>> profile = start_chapter("example")  # doctest: +ELLIPSIS
+    chapter example · profile ...
+    >>> with claims_family("which rate"):
+    ...     for name, runs in {"one": [2, 3, 2, 3], "other": [4, -1, 2, 3]}.items():
+    ...         claim(name, "it is better", runs, "folklore", matters=1,
+    ...               says=("confirmed", "undecided"))  # doctest: +ELLIPSIS
+    ✔ confirmed · claim · one: it is better
+      ...
+      these runs could have seen ...; p = 0.0065 by Holm over the 2 claims of 'which rate'
+    ? undecided · claim · other: it is better
+      ...
     """
-    if len(differences) < 3:
-        raise ValueError(
-            f"{len(differences)} runs give no interval worth its name; measure 3 or more"
-        )
-    values = [float(value) for value in differences]
-    mean, margin = statistics.fmean(values), _margin(values)
-    found = "confirmed" if mean > margin else "refuted" if mean < -margin else "undecided"
-    measured = f"{mean:+.3f} ± {margin:.2g} (95 % interval, {len(values)} runs)"
-    expected = replace(greater_than(0), text="more than 0")
-    record = _claim(id, statement, source, measured, expected, found, note, values)
-    _record(record, says=says)
+    global _family
+    if _family is not None:
+        raise RuntimeError("a family of claims is open already; close it before the next")
+    drafts: list[_Draft] = []
+    _family = drafts
+    try:
+        yield
+    finally:
+        _family = None
+    effects = decide_together([draft.effect for draft in drafts])
+    _settle([replace(d, effect=e) for d, e in zip(drafts, effects, strict=True)], question)
 
 
-def _claim(
+def _add(
+    kind: Kind,
     id: str,
     statement: str,
     source: str,
-    measured: str,
-    expected: Expectation,
-    verdict: str,
+    effect: Effect,
+    says: Says,
+    unit: str,
+    condition: str,
     note: str,
-    values: list[float],
-) -> Claim:
-    mean = statistics.fmean(values)
-    interval = None
-    if len(values) > 1 and math.isfinite(mean):
-        margin = _margin(values)
-        interval = (_rounded(mean - margin), _rounded(mean + margin))
-    ends = (float(expected.low), float(expected.high))
-    low, high = (_rounded(end) if math.isfinite(end) else None for end in ends)
-    value = _rounded(mean) if math.isfinite(mean) else None
-    return Claim(
+    provenance: Provenance | None = None,
+) -> None:
+    """Settle a claim, or leave it to the family that is open."""
+    _check_says(says)
+    bound = rounded(effect.than)
+    limits = (bound, None) if effect.side == "above" else (None, bound)
+    kept = Statement(
+        kind=kind,
         id=id,
         statement=statement,
         source=source,
-        measured=measured,
-        expected=expected.text,
-        verdict=verdict,
+        verdict=effect.verdict,
+        measured=measured(effect, unit),
+        expected=claimed(effect, unit),
+        unit=unit,
+        value=rounded(effect.mean),
+        runs=effect.runs,
+        limits=limits,
+        sd=rounded(effect.sd),
+        overlap=rounded(effect.overlap),
+        matters=rounded(effect.matters),
+        p=rounded(effect.p),
+        condition=condition,
         note=note,
-        value=value,
-        interval=interval,
-        runs=len(values),
-        limits=(low, high),
+        provenance=asdict(provenance) if provenance else None,
+        recorded=str(provenance) if provenance else "",
     )
+    draft = _Draft(kept, effect, says)
+    if _family is None:
+        _settle([draft])
+    else:
+        _family.append(draft)
 
 
-def _record(record: Claim, *, says: str) -> None:
-    """Keep and show a claim; raise ClaimFailed when its verdict is not what the text says."""
-    if _chapter is None:
-        raise RuntimeError('call start_chapter("NN_topic") in the first cell of the chapter')
-    holds = record.verdict in {"not confirmed": ("refuted", "undecided")}.get(says, (says,))
-    kept = record if holds else replace(record, verdict="failed")
-    _claims[record.id] = kept
-    _write()
-    present(str(kept), kept.html(), {METADATA: asdict(kept)})
-    if not holds:
-        raise ClaimFailed(f"the chapter says {says}, this run does not:\n{record}")
+def _settle(drafts: Sequence[_Draft], family: str = "") -> None:
+    """Give each claim the verdict of its effect, then show and record all."""
+    statements = []
+    for draft in drafts:
+        effect, kept = draft.effect, draft.statement
+        low, high = rounded(effect.low), rounded(effect.high)
+        kept = replace(
+            kept,
+            verdict=effect.verdict,
+            interval=None if low is None or high is None else (low, high),
+            detectable=rounded(effect.detectable),
+            p_family=rounded(effect.p) if family else None,
+            family=family,
+            found=found(effect, kept.unit, family),
+        )
+        by_profile = draft.says if isinstance(draft.says, Mapping) else {"quick": draft.says}
+        said = by_profile.get(profile(), by_profile["quick"])
+        says = (said,) if isinstance(said, str) else said
+        statements.append((kept, says, profile() in by_profile))
+    keep(statements)
 
 
-def _write() -> None:
-    content = {
-        "chapter": _chapter,
-        "profile": profile(),
-        "environment": environment(),
-        "claims": [asdict(record) for record in _claims.values()],
-    }
-    with replacing(CLAIMS_DIR / f"{_chapter}.json") as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-
-
-def _describe(values: list[float]) -> str:
-    if len(values) == 1:
-        return number(values[0])
-    spread = statistics.stdev(values)
-    return f"{number(statistics.fmean(values))} ± {spread:.2g} ({len(values)} runs)"
-
-
-def _margin(values: list[float]) -> float:
-    """Half of Student's 95 % interval of the mean."""
-    error = statistics.stdev(values) / len(values) ** 0.5
-    return float(scipy.stats.t.ppf(0.975, len(values) - 1)) * error
-
-
-def _rounded(value: float) -> float:
-    """Whole numbers as they are, others with six significant digits."""
-    return value if value.is_integer() else float(f"{value:.6g}")
+def _check_says(says: Says) -> None:
+    by_profile = says if isinstance(says, Mapping) else {"quick": says}
+    if "quick" not in by_profile or not set(by_profile) <= set(get_args(Profile)):
+        raise ValueError(f"says has the profiles {[*by_profile]}; expected quick, and full or not")
+    verdicts = get_args(Verdict)
+    for said in by_profile.values():
+        for verdict in (said,) if isinstance(said, str) else said:
+            if verdict not in verdicts:
+                expected = ", ".join(verdicts) + did_you_mean(verdict, verdicts)
+                raise ValueError(f"says is {verdict!r}; expected one of {expected}")

@@ -18,6 +18,8 @@ from tlcourse.book.chapters import (
     run_chapter,
     write_notebook,
 )
+from tlcourse.book.statements import amount
+from tlcourse.evidence import holm
 from tlcourse.files import replacing
 from tlcourse.runtime import CLAIMS_DIR, DATA_DIR, REPO_DIR, profile
 
@@ -49,24 +51,39 @@ def run_course(chapters: Sequence[str], *, save: bool = False, record: bool = Fa
             _record(path.stem)
         verdict = "failed" if error else "passed"
         rows.append((path.stem, f"{run.seconds:.0f}", len(_claims(path.stem)), verdict))
-    print("\n" + tabulate(rows, headers=["chapter", "seconds", "claims checked", "verdict"]))
+    print("\n" + tabulate(rows, headers=["chapter", "seconds", "statements", "verdict"]))
     print_claims()
     return int(any(verdict == "failed" for *_, verdict in rows))
 
 
-def print_claims() -> int:
-    """Print every claim that the chapters' last runs recorded."""
-    rows = [
-        (c["id"], c["statement"], c["source"], c["measured"], chapter[:2], c["verdict"])
-        for chapter in sorted(path.stem for path in CLAIMS_DIR.glob("[0-9][0-9]_*.json"))
-        for c in _claims(chapter)
-    ]
+def print_claims(*, guards: bool = False) -> int:
+    """Print what the chapters' last runs stated: all but the guards, or these alone.
+
+    The last p is Holm's over all claims of its chapter: what would be left of them if each chapter
+    were one family.
+    """
+    rows = []
+    for chapter in sorted(path.stem for path in CLAIMS_DIR.glob("[0-9][0-9]_*.json")):
+        statements = _claims(chapter)
+        tested = [c for c in statements if c["p"] is not None]
+        whole = dict(zip((c["id"] for c in tested), holm([c["p"] for c in tested]), strict=True))
+        rows += [_row(chapter, c, whole) for c in statements if (c["kind"] == "guard") == guards]
     if not rows:
-        print("no claims yet; run: make course")
+        print("no guards yet; run: make course" if guards else "no claims yet; run: make course")
         return 0
-    headers = ["claim", "statement", "source", "measured", "ch.", "verdict"]
-    room = max(shutil.get_terminal_size((160, 24)).columns, 120) - 50
-    widths = [22, room * 3 // 5, room // 5, room // 5, 3, 10]
+    headers = [
+        "ch.",
+        "id",
+        "kind",
+        "statement",
+        "measured",
+        "could see",
+        "condition",
+        "verdict",
+        "p",
+    ]
+    room = max(shutil.get_terminal_size((180, 24)).columns, 120) - 70
+    widths = [3, 16, 8, room * 2 // 5, room * 3 // 10, 10, room * 3 // 10, 10, 8]
     # Wrapped here: tabulate's own wrapping takes "1,280" for a whole number and fails.
     wrapped = [
         [textwrap.fill(cell, width) for cell, width in zip(row, widths, strict=True)]
@@ -74,6 +91,21 @@ def print_claims() -> int:
     ]
     print("\n" + tabulate(wrapped, headers=headers, disable_numparse=True))
     return 0
+
+
+def _row(chapter: str, claim: dict[str, Any], p_in_chapter: dict[str, float]) -> tuple[str, ...]:
+    detectable, p = claim["detectable"], p_in_chapter.get(claim["id"])
+    return (
+        chapter[:2],
+        claim["id"],
+        claim["kind"],
+        claim["statement"],
+        claim["measured"],
+        "" if detectable is None else amount(float(f"{detectable:.2g}"), claim["unit"]),
+        claim["condition"],
+        claim["verdict"],
+        "" if p is None else f"{p:.2g}",
+    )
 
 
 def _run(path: Path, save: bool) -> ChapterRun:
