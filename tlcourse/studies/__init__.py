@@ -1,10 +1,20 @@
 """Recorded studies: their declarations, how they are run, read, reported and checked live."""
 
 from tlcourse.studies.heads import HEADS
+from tlcourse.studies.recorded_families import family_effects, provenance, recorded_family
 from tlcourse.studies.scaled_init import SCALED_INIT
 from tlcourse.studies.study import Comparison, Study, read_study, run_study
-from tlcourse.studies.transfer_race import PILOT
+from tlcourse.studies.transfer_race import PILOT, TRANSFER_RACE
 
-STUDIES = {study.name: study for study in (PILOT, HEADS, SCALED_INIT)}
+STUDIES = {study.name: study for study in (PILOT, TRANSFER_RACE, HEADS, SCALED_INIT)}
 
-__all__ = ["Comparison", "STUDIES", "Study", "read_study", "run_study"]
+__all__ = [
+    "STUDIES",
+    "Comparison",
+    "Study",
+    "family_effects",
+    "provenance",
+    "read_study",
+    "recorded_family",
+    "run_study",
+]

@@ -17,7 +17,7 @@ from tlcourse.shapes import Data
 from tlcourse.studies.arms import Augmentation, arm_named, augment, fingerprint
 from tlcourse.studies.probing import fit_probe, pooled_stages
 from tlcourse.tuning.batchnorm import Policy
-from tlcourse.tuning.training import evaluate
+from tlcourse.tuning.training import evaluate, predict
 
 PROBE = "probe"
 MAX_SHIFTED = 200  # test images under each shift
@@ -64,8 +64,9 @@ def race(
     -------
     dict
         ``plain``, ``blur``, ``tint``, ``noise`` and, for scenes, ``background``: accuracies on test
-        images; the rate that was chosen with its ``validation`` for each; the ``curve`` over
-        validation, and how the training images were fitted.
+        images; ``right``: which of the plain ones were, as bits in hexadecimal; the rate that was
+        chosen, and what each gave on validation; the ``curve`` over validation; how well the
+        training images were fitted.
 
     Raises
     ------
@@ -103,8 +104,9 @@ def race(
     best = max(range(len(rates)), key=lambda i: (scores[i].accuracy, -scores[i].loss))
     final = trained(rates[best], steps, validate=True)
     history = final.history
+    answers = {name: predict(final.network, x).argmax(1).numpy() for name, (x, _) in tests.items()}
     return {
-        **{name: evaluate(final.network, data).accuracy for name, data in tests.items()},
+        **_scored(answers, tests),
         "lr": rates[best],
         "tuning": [round(score.accuracy, 4) for score in scores],
         "tuning_loss": [round(score.loss, 4) for score in scores],
@@ -145,13 +147,23 @@ def _probe(
     }
     best = max(probes, key=lambda stage: (probes[stage].accuracy, -probes[stage].loss))
 
-    def accuracy(stage: str, test: str) -> float:
-        return float(probes[stage].classifier.score(features[test][stage], labels[test]))
+    def answers(stage: str, test: str) -> np.ndarray:
+        return probes[stage].classifier.predict(features[test][stage])
 
     return {
-        **{test: accuracy(best, test) for test in tests},
+        **_scored({test: answers(best, test) for test in tests}, tests),
         "stage": best,
         "c": probes[best].c,
-        "by_stage": {stage: round(accuracy(stage, "plain"), 4) for stage in probes},
-        "train_accuracy": accuracy(best, "train"),
+        "by_stage": {
+            stage: round(float((answers(stage, "plain") == labels["plain"]).mean()), 4)
+            for stage in probes
+        },
+        "train_accuracy": float((answers(best, "train") == labels["train"]).mean()),
     }
+
+
+def _scored(answers: Mapping[str, np.ndarray], tests: Mapping[str, Data]) -> dict[str, Any]:
+    """The accuracy in each test, and which of the plain test's images were named rightly."""
+    right = {name: answers[name] == labels.numpy() for name, (_, labels) in tests.items()}
+    accuracies = {name: float(hits.mean()) for name, hits in right.items()}
+    return {**accuracies, "right": np.packbits(right["plain"]).tobytes().hex()}

@@ -6,7 +6,7 @@ from tlcourse.advice.sweeps import Settings
 from tlcourse.networks.backbones import BACKBONE
 from tlcourse.studies.arms import arm_named, fingerprint
 from tlcourse.studies.race import PROBE, race
-from tlcourse.studies.study import Study
+from tlcourse.studies.study import Comparison, Study
 
 FROZEN = "statistics_only"  # BatchNorm's statistics stand still, γ and β learn: see chapter 09
 FIXED: Settings = {
@@ -18,6 +18,216 @@ FIXED: Settings = {
 }
 OVERLAP = 1 / 3  # a quarter of each set is tested on, the rest is drawn from
 MATTERS = 0.03  # three points of accuracy
+SPLITS = range(10)
+
+# Rates of pretrained stages, of heads that learn ten times as fast, of random weights.
+FINE, HEAD, NEW = "0.0001 0.0003 0.001", "0.001 0.003 0.01", "0.001 0.003 0.01"
+LRS = {
+    "scratch": NEW,
+    "early_only": FINE,
+    "to_stage3": NEW,
+    "one_rate": FINE,
+    "one_tenth": HEAD,
+    "head_first": FINE,
+    "gradual": HEAD,
+    "by_depth": NEW,
+    PROBE: "",
+}
+
+
+def columns(arm: str, *, batchnorm: str = "", augmentation: str = "none") -> dict[str, str]:
+    """What chooses an arm; where stages start at random, BatchNorm has to adapt."""
+    usual = "frozen" if arm == PROBE else FROZEN if arm_named(arm).kept == 1 else "train"
+    return {"arm": arm, "batchnorm": batchnorm or usual, "augmentation": augmentation}
+
+
+def cell(dataset: str, per_class: int, split: int, arm: dict[str, str], **others: Any) -> Settings:
+    """The settings of a cell."""
+    name = arm["arm"]
+    task = {"dataset": dataset, "per_class": per_class, "split": split}
+    recipe = "" if name == PROBE else fingerprint(name)
+    return {**FIXED, **task, **arm, "recipe": recipe, "lrs": LRS[name], **others}
+
+
+TRAIN_BATCHNORM = columns("one_rate", batchnorm="train")
+IN_FULL = {"scenes": 20, "elpv": 80, "digits": 20, "rendered_digits": 20}  # with every arm
+ARMS_IN_FULL = (
+    *map(columns, LRS),
+    TRAIN_BATCHNORM,
+    *(columns(arm, augmentation="light") for arm in (PROBE, "one_rate", "scratch")),
+)
+SIZES = {"scenes": (5, 80), "elpv": (20, 320), "digits": (5, 80)}  # with the arms below
+ARMS_BY_SIZE = tuple(map(columns, (PROBE, "one_rate", "head_first", "scratch")))
+
+
+def _cells() -> tuple[Settings, ...]:
+    """Split by split, so that what has been run is balanced whenever it stops."""
+    in_full = [
+        cell(dataset, per_class, split, arm)
+        for split in SPLITS
+        for dataset, per_class in IN_FULL.items()
+        for arm in ARMS_IN_FULL
+    ]
+    by_size = [
+        cell(dataset, per_class, split, arm)
+        for split in SPLITS
+        for dataset, sizes in SIZES.items()
+        for per_class in sizes
+        for arm in ARMS_BY_SIZE
+    ]
+    return (*in_full, *by_size)
+
+
+ONE_RATE, HEAD_FIRST, SCRATCH = columns("one_rate"), columns("head_first"), columns("scratch")
+FAR = {"dataset": ("elpv", "digits", "rendered_digits")}
+SIMILAR = {"dataset": ("scenes",)}
+LARGEST = {"per_class": (80, 320)}
+
+COMPARISONS = (
+    Comparison(
+        "one-tenth-rate",
+        "rates",
+        "pretrained layers that learn at a tenth of the head's rate beat one rate for all",
+        "widespread",
+        columns("one_tenth"),
+        ONE_RATE,
+    ),
+    Comparison(
+        "discriminative",
+        "rates",
+        "a tenth, a third and all of the rate, by depth, beat one rate for all",
+        "widespread",
+        columns("by_depth"),
+        ONE_RATE,
+    ),
+    Comparison(
+        "two-phase",
+        "phases",
+        "the head first, then all, beats all at once",
+        "Kumar et al. 2022; Chollet 2020",
+        HEAD_FIRST,
+        ONE_RATE,
+    ),
+    Comparison(
+        "gradual",
+        "phases",
+        "thawing one stage after another beats all at once, at the same rates",
+        "Howard & Ruder 2018",
+        columns("gradual"),
+        columns("one_tenth"),
+    ),
+    *(
+        Comparison(
+            f"two-phase-{shift}",
+            "shift",
+            f"under a shift of the test images ({shift}) the head first beats all at once",
+            "Kumar et al. 2022",
+            HEAD_FIRST,
+            ONE_RATE,
+            measure=shift,
+        )
+        for shift in ("blur", "tint", "noise")
+    ),
+    Comparison(
+        "bn-similar-freeze",
+        "batchnorm",
+        "in a similar domain, frozen BatchNorm statistics beat adapting ones",
+        "textbook",
+        ONE_RATE,
+        TRAIN_BATCHNORM,
+        where=SIMILAR,
+    ),
+    Comparison(
+        "bn-dissimilar-adapt",
+        "batchnorm",
+        "in a far domain, adapting BatchNorm statistics beat frozen ones",
+        "textbook",
+        TRAIN_BATCHNORM,
+        ONE_RATE,
+        where=FAR,
+    ),
+    Comparison(
+        "size-thresholds",
+        "size",
+        "with fewer than 1,000 images, extraction beats fine-tuning",
+        "widespread",
+        columns(PROBE),
+        ONE_RATE,
+    ),
+    Comparison(
+        "pretrained-start",
+        "start",
+        "fine-tuning beats training from scratch",
+        "widespread",
+        ONE_RATE,
+        SCRATCH,
+    ),
+    Comparison(
+        "scratch-catches-up",
+        "start",
+        "at the largest size, training from scratch is as good as fine-tuning, or better",
+        "He et al. 2019",
+        SCRATCH,
+        ONE_RATE,
+        where=LARGEST,
+    ),
+    Comparison(
+        "early-layers",
+        "early",
+        "early layers alone, the others new, beat training from scratch",
+        "Raghu et al. 2019",
+        columns("early_only"),
+        SCRATCH,
+    ),
+    Comparison(
+        "late-layers",
+        "early",
+        "pretrained late layers beat new ones on pretrained early layers",
+        "Yosinski et al. 2014",
+        ONE_RATE,
+        columns("early_only"),
+    ),
+    Comparison(
+        "freeze-early",
+        "freeze",
+        "frozen up to stage3 beats fine-tuning all",
+        "widespread",
+        columns("to_stage3"),
+        ONE_RATE,
+    ),
+    *(
+        Comparison(
+            f"augmentation-{name}",
+            "augmentation",
+            f"crop and mirror help {text}",
+            "widespread",
+            columns(arm, augmentation="light"),
+            columns(arm),
+        )
+        for arm, name, text in (
+            (PROBE, "extraction", "extraction, as features of eight views"),
+            ("one_rate", "fine-tuning", "fine-tuning"),
+            ("scratch", "scratch", "training from scratch"),
+        )
+    ),
+)
+
+TRANSFER_RACE = Study(
+    name="transfer_race",
+    question="Should one fine-tune, how, and is that certain?",
+    run=race,
+    cells=_cells(),
+    setting=("dataset", "per_class"),
+    matters=MATTERS,
+    overlap=OVERLAP,
+    comparisons=COMPARISONS,
+    left_out=(
+        "Crossed with BatchNorm's mode and augmentation is one size of each set, and the arm "
+        "one_rate (augmentation: scratch and extraction, too). Other sizes have four arms. "
+        "Cutouts have 48 test images, on which no difference of three points can be seen; "
+        "extraction from them is in the study frozen_features."
+    ),
+)
 
 PILOT_SETS = {"scenes": 20, "elpv": 80, "digits": 20}
 LONGER = ("scenes", "elpv")  # sets on which more steps and more pixels are tried
@@ -26,32 +236,22 @@ WIDE = "3e-05 0.0001 0.0003 0.001 0.003"
 WIDE_HEAD = "0.0003 0.001 0.003 0.01 0.03"
 
 
-def cell(dataset: str, per_class: int, split: int, arm: str, lrs: str, **others: Any) -> Settings:
-    """The settings of a cell; where stages start at random, BatchNorm has to adapt."""
-    if arm == PROBE:
-        given: dict[str, Any] = {"recipe": "", "batchnorm": "frozen"}
-    else:
-        kept = arm_named(arm).kept
-        given = {"recipe": fingerprint(arm), "batchnorm": FROZEN if kept == 1 else "train"}
-    task = {"dataset": dataset, "per_class": per_class, "split": split, "arm": arm, "lrs": lrs}
-    return {**FIXED, "augmentation": "none", **task, **given, **others}
-
-
 def _pilot() -> tuple[Settings, ...]:
     """Spread over splits, grid of rates, longer training, larger images."""
     return tuple(
-        cell(dataset, per_class, split, arm, lrs, **others)
+        cell(dataset, per_class, split, columns(arm), **others)
         for split in PILOT_SPLITS
         for dataset, per_class in PILOT_SETS.items()
-        for arm, lrs, others in (
-            (PROBE, "", {}),
-            ("one_rate", WIDE, {}),
-            ("one_tenth", WIDE_HEAD, {}),
-            ("scratch", WIDE_HEAD, {}),
-            ("one_rate", "0.0003", {"steps": 600}),
-            ("one_rate", "0.0003", {"image_size": 160}),
+        for arm, others in (
+            (PROBE, {}),
+            ("one_rate", {"lrs": WIDE}),
+            ("one_tenth", {"lrs": WIDE_HEAD}),
+            ("one_rate", {"lrs": "0.0003", "steps": 600}),
+            ("one_rate", {"lrs": "0.0003", "image_size": 160}),
+            ("scratch", {"lrs": WIDE_HEAD}),
         )
-        if not others or dataset in LONGER
+        if dataset in LONGER or not {"steps", "image_size"} & set(others)
+        if split == PILOT_SPLITS[0] or arm != "scratch"
     )
 
 
@@ -64,5 +264,5 @@ PILOT = Study(
     matters=MATTERS,
     overlap=OVERLAP,
     comparisons=(),
-    left_out="Every arm but four, every size but one a data set.",
+    left_out="Every arm but four, every size but one a data set; scratch beyond the first split.",
 )
