@@ -14,6 +14,7 @@ from tlcourse.datasets import few
 from tlcourse.modes import evaluating
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.networks.features import extract_features
+from tlcourse.runtime import device
 from tlcourse.shapes import Data, OtherData
 from tlcourse.tuning.optim import cosine
 from tlcourse.tuning.training import Evaluation, evaluate
@@ -98,7 +99,8 @@ def train_head(
     without a higher accuracy or, at the same one, a lower loss, and takes the best weights back;
     without, nothing is chosen.
     """
-    features, labels = train
+    head.to(device())
+    features, labels = (part.to(device()) for part in train)
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout has no generator of its own
     optimizer = torch.optim.AdamW(head.parameters(), lr=lr, weight_decay=weight_decay, fused=True)

@@ -63,10 +63,10 @@ def family_effects(study: Study, family: str) -> pd.DataFrame:
 def recorded_family(
     study: Study, family: str, says: Mapping[str, Verdict], *, unit: str = "", condition: str = ""
 ) -> None:
-    """Cards of a family, each verdict as the text says; too few runs to decide make no claim.
+    """Cards of what a text says of a family; the rest counts in Holm's correction all the same.
 
-    What is undecided although the runs could not have seen what matters is left to
-    ``family_effects``; it counts in Holm's correction all the same. All else has to be in ``says``.
+    ``family_effects`` tells all of it. What is undecided because the runs could not have seen what
+    matters is no claim.
 
     Parameters
     ----------
@@ -80,20 +80,19 @@ def recorded_family(
     Raises
     ------
     StudyError
-        For a family or an id that there is not, and when ``says`` leaves out what is decided or
-        claims what these runs cannot decide.
+        For a family or an id that there is not, and for a claim that these runs cannot decide.
     ClaimFailed
         When a verdict is not what the text says.
     """
     pairs = list(_pairs(study, family))
     alone = {pair.id: _effect(study, pair) for pair in pairs}
     together = dict(zip(alone, decide_together(list(alone.values())), strict=True))
-    tellable = [id for id, effect in together.items() if is_decided(effect)]
-    if set(says) != set(tellable):
-        raise StudyError(
-            f"the text says something of {sorted(says)}; the record of {study.name} decides "
-            f"{sorted(tellable)}"
-        )
+    for id in says:
+        if id not in together:
+            raise StudyError(f"{family} has no {id!r}{did_you_mean(id, together)}")
+        if not is_decided(together[id]):
+            seen = f"{together[id].detectable:.3g}, and {study.matters} matters"
+            raise StudyError(f"{id} is no claim: its runs could have seen no less than {seen}")
     with claims_family(family, [alone[pair.id] for pair in pairs if pair.id not in says]):
         for pair in pairs:
             if pair.id in says:
