@@ -13,7 +13,7 @@ from tlcourse.studies.head_training import FeatureTask
 from tlcourse.tuning import Evaluation
 
 HEADS = STUDIES["heads"]
-TINY = {"backbone": "tlcourse/resnet20", "image_size": 32, "batch_size": 8, "steps": 20}
+TINY = {"backbone": "efficientnet_lite0", "image_size": 32, "batch_size": 8, "steps": 20}
 
 
 def blobs(*, images: int = 30, dim: int = 12, classes: int = 3) -> FeatureTask:
@@ -47,8 +47,10 @@ def test_all_heads_and_sizes_take_the_same_number_of_steps(
 
 def test_early_stopping_takes_the_best_weights_back():
     task = blobs()
+    guessed = task.train[0], task.train[1].flip(0)  # what no training gets better at for long
     head = nn.Linear(12, 3)
-    result = trained(head, task, patience=2, steps=400)
+    fixed = {"lr": 0.01, "weight_decay": 0.01, "steps": 400, "batch_size": 8, "seed": 0}
+    result = train_head(head, task.train, guessed, patience=2, **fixed)
     assert result.steps < 400
     assert result.validation.accuracy == max(result.curve)
 
@@ -85,7 +87,7 @@ def test_the_choice_is_by_accuracy_then_by_loss():
 
 
 def test_smaller_draws_lie_within_larger_ones_and_the_test_stays():
-    where = {"pool": 6, "split": 0, "backbone": "tlcourse/resnet20", "image_size": 32}
+    where = {"pool": 6, "split": 0, "backbone": "efficientnet_lite0", "image_size": 32}
     small, large = (feature_task("digits", per_class=n, **where) for n in (3, 6))
     rows = {tuple(row) for row in large.train[0].tolist()}
     assert {tuple(row) for row in small.train[0].tolist()} <= rows
@@ -101,7 +103,7 @@ def test_a_cell_comes_out_the_same_again(arm: str):
     }  # fmt: skip
     one, other = head_cell(**settings), head_cell(**settings)
     assert one == other
-    assert one["gap"] == pytest.approx(one["train"] - one["plain"])
+    assert one["gap"] == pytest.approx(one["train"] - one["plain"], abs=1e-6)
 
 
 def test_another_recipe_is_told():
