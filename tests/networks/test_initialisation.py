@@ -4,11 +4,13 @@ import math
 
 import pytest
 import torch
+from sklearn.neighbors import NearestCentroid
 from torch import nn
 
 from tlcourse.networks.heads import batchnorm_head, dropout_head, linear_head, mlp_head
 from tlcourse.networks.initialisation import (
     class_informed_,
+    class_means_,
     kaiming_,
     related_classes,
     scaled_,
@@ -23,6 +25,7 @@ def test_heads_give_logits_and_have_the_stated_size():
         dropout_head(20, 3): 63,
         mlp_head(20, 3, hidden=8): 168 + 27,
         mlp_head(20, 3, hidden=8, layers=2, p=0.5): 168 + 72 + 27,
+        mlp_head(20, 3, hidden=8, layers=2, batchnorm=True): 168 + 72 + 27 + 2 * 16,
         batchnorm_head(20, 3): 40 + 63,
     }
     for head, parameters in heads.items():
@@ -79,3 +82,20 @@ def test_mistakes_are_named():
         class_informed_(nn.Linear(5, 2), nn.Linear(5, 4), torch.ones(2, 3))
     with pytest.raises(ValueError, match="related to no source class"):
         class_informed_(nn.Linear(5, 2), nn.Linear(5, 4), torch.eye(2, 4) * 0)
+
+
+def test_class_means_classify_as_scikit_learns_nearest_centroid():
+    torch.manual_seed(0)
+    labels = torch.arange(40) % 4
+    features = torch.randn(40, 9) + 2 * torch.randn(4, 9)[labels]
+    unseen = 3 * torch.randn(200, 9)
+    class_means_(head := nn.Linear(9, 4), features, labels)
+    expected = NearestCentroid().fit(features.numpy(), labels.numpy()).predict(unseen.numpy())
+    assert head(unseen).argmax(dim=1).tolist() == expected.tolist()
+
+
+def test_class_means_want_every_class_and_some_spread():
+    with pytest.raises(ValueError, match="wants all of 3 classes"):
+        class_means_(nn.Linear(2, 3), torch.randn(4, 2), torch.tensor([0, 1, 1, 0]))
+    with pytest.raises(ValueError, match="all alike"):
+        class_means_(nn.Linear(2, 2), torch.eye(2), torch.tensor([0, 1]))

@@ -1,7 +1,13 @@
 """What the chapters are written with: claims, exercises, figures, and the run of the course."""
 
+from tlcourse.book.answers import check_answer
 from tlcourse.book.claims import claim, claims_family, recorded
-from tlcourse.book.diagrams import encoder_block, residual_blocks, squeeze_excitation_block
+from tlcourse.book.diagrams import (
+    encoder_block,
+    head_shapes,
+    residual_blocks,
+    squeeze_excitation_block,
+)
 from tlcourse.book.exercises import check
 from tlcourse.book.expectations import (
     Expectation,
@@ -42,6 +48,7 @@ __all__ = [
     "at_most",
     "between",
     "check",
+    "check_answer",
     "claim",
     "claims_family",
     "close_to",
@@ -50,6 +57,7 @@ __all__ = [
     "exact",
     "greater_than",
     "guard",
+    "head_shapes",
     "image_grid",
     "learning_curves",
     "means_over",

@@ -157,7 +157,7 @@ def recorded(
 
 
 @contextmanager
-def claims_family(question: str) -> Iterator[None]:
+def claims_family(question: str, beside: Sequence[Effect] = ()) -> Iterator[None]:
     """Decide the claims made within together, by Holm: they answer one question.
 
     At the end of the block they are shown one below the other; then those whose verdict is not
@@ -167,6 +167,8 @@ def claims_family(question: str) -> Iterator[None]:
     ----------
     question
         What they have in common, in a few words.
+    beside
+        Effects of the same family that are decided with them and get no card.
 
     Raises
     ------
@@ -201,7 +203,7 @@ def claims_family(question: str) -> Iterator[None]:
         yield
     finally:
         _family = None
-    effects = decide_together([draft.effect for draft in drafts])
+    effects = decide_together([*(draft.effect for draft in drafts), *beside])[: len(drafts)]
     _settle([replace(d, effect=e) for d, e in zip(drafts, effects, strict=True)], question)
 
 

@@ -101,6 +101,20 @@ def encoder_block() -> Figure:
     return figure
 
 
+def head_shapes() -> Figure:
+    """Three heads on a feature vector of 1,280 numbers, for C classes: what runs into what."""
+    figure, (linear, deep, narrow) = plt.subplots(1, 3, figsize=(7.5, 4.4))
+    deep_layers = ["1,280 → 128", "ReLU, dropout", "128 → 128", "ReLU, dropout", "128 → C"]
+    for axis, layers, title in (
+        (linear, ["", "", "", "", "1,280 → C"], "linear"),
+        (deep, deep_layers, "two hidden layers"),
+        (narrow, ["", "", "1,280 → 16", "ReLU", "16 → C"], "bottleneck"),
+    ):
+        chain(axis, layers, title=title, input="features f")
+        axis.text(0.15, 5.6, "logits z", va="center", style="italic", fontsize=9)
+    return figure
+
+
 def _box(axis: Axes, x: float, y: float, text: str) -> None:
     box = {"boxstyle": "round,pad=0.35", "facecolor": LAYER, "edgecolor": "black"}
     axis.text(x, y, text, ha="center", va="center", fontsize=8, bbox=box, zorder=3)

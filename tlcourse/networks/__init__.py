@@ -22,6 +22,7 @@ from tlcourse.networks.heads import (
 )
 from tlcourse.networks.initialisation import (
     class_informed_,
+    class_means_,
     kaiming_,
     related_classes,
     scaled_,
@@ -46,6 +47,7 @@ __all__ = [
     "block_names",
     "choose",
     "class_informed_",
+    "class_means_",
     "complexity",
     "dropout_head",
     "extract_features",

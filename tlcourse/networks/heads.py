@@ -117,22 +117,32 @@ def dropout_head(features: int, num_classes: int, *, p: float = 0.2) -> nn.Seque
 
 
 def mlp_head(
-    features: int, num_classes: int, *, hidden: int, layers: int = 1, p: float = 0.0
+    features: int,
+    num_classes: int,
+    *,
+    hidden: int,
+    layers: int = 1,
+    p: float = 0.0,
+    batchnorm: bool = False,
 ) -> nn.Sequential:
     """``layers`` hidden layers of ``hidden`` units with ReLU and dropout, then a linear layer.
 
     With ``hidden`` well below ``features`` and the number of examples it is a bottleneck: all that
-    the classes may depend on has to pass through it.
+    the classes may depend on has to pass through it. ``batchnorm`` puts BatchNorm before each ReLU.
 
     Examples
     --------
     >>> [linear.out_features for linear in linear_layers(mlp_head(64, 5, hidden=8, layers=2))]
     [8, 8, 5]
+    >>> list(dict(mlp_head(64, 5, hidden=8, batchnorm=True).named_children()))
+    ['hidden1', 'norm1', 'relu1', 'dropout1', 'linear']
     """
     sizes = [features, *[hidden] * layers]
     parts: dict[str, nn.Module] = {}
     for k in range(layers):
         parts[f"hidden{k + 1}"] = nn.Linear(sizes[k], sizes[k + 1])
+        if batchnorm:
+            parts[f"norm{k + 1}"] = nn.BatchNorm1d(sizes[k + 1])
         parts[f"relu{k + 1}"] = nn.ReLU()
         parts[f"dropout{k + 1}"] = nn.Dropout(p)
     return named(**parts, linear=nn.Linear(sizes[-1], num_classes))

@@ -1,4 +1,4 @@
-"""How a new head starts: Kaiming, Xavier, scaled, zero, or informed by the source's classes."""
+"""How a new head starts: Kaiming, Xavier, scaled, zero, class means, or the source's classes."""
 
 import torch
 from jaxtyping import Float
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from tlcourse.networks.heads import linear_layers
-from tlcourse.shapes import Labels
+from tlcourse.shapes import Features, Labels
 
 
 def kaiming_(head: nn.Module) -> None:
@@ -95,6 +95,44 @@ def class_informed_(head: nn.Linear, source: nn.Linear, relation: Float[Tensor, 
         for new, old in ((head.weight, source.weight), (head.bias, source.bias)):
             rows = share @ old
             new.copy_(rows - rows.mean(dim=0))
+
+
+def class_means_(head: nn.Linear, features: Features, labels: Labels) -> None:
+    """Each row becomes its class's mean feature: the head starts as the nearest-mean classifier.
+
+    The logit of class c for features x is −‖x − μ_c‖² / 2 s², less what is the same for all
+    classes; s² is the mean of ‖x − μ‖² over the ``features`` (N, D), μ the mean of x's own class.
+
+    Raises
+    ------
+    ValueError
+        For features of another size, for a class without an image, and for classes whose images
+        are all alike: then s² is 0.
+
+    References
+    ----------
+    scikit-learn's ``NearestCentroid``; Qi et al. 2018 (Low-shot learning with imprinted weights).
+
+    Examples
+    --------
+    >>> head = nn.Linear(1, 2)
+    >>> class_means_(head, torch.tensor([[0.0], [2], [8], [10]]), torch.tensor([0, 0, 1, 1]))
+    >>> head(torch.tensor([[4.9], [5.1]])).argmax(dim=1).tolist()
+    [0, 1]
+    """
+    classes = range(head.out_features)
+    if features.shape[1] != head.in_features or set(labels.tolist()) != set(classes):
+        raise ValueError(
+            f"features are {tuple(features.shape)}, of classes {sorted(set(labels.tolist()))}; the "
+            f"head takes {head.in_features} features and wants all of {head.out_features} classes"
+        )
+    means = torch.stack([features[labels == c].mean(dim=0) for c in classes])
+    spread = (features - means[labels]).square().sum(dim=1).mean()
+    if spread == 0:
+        raise ValueError("the images of each class are all alike; give two different ones of one")
+    with torch.no_grad():
+        head.weight.copy_(means / spread)
+        head.bias.copy_(-means.square().sum(dim=1) / (2 * spread))
 
 
 def related_classes(

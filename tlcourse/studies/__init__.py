@@ -5,7 +5,11 @@ from tlcourse.studies.batchnorm import BATCHNORM
 from tlcourse.studies.checking import spot_check
 from tlcourse.studies.forests import forest
 from tlcourse.studies.frozen_features import FROZEN_FEATURES
+from tlcourse.studies.head_training import FeatureTask, Training, feature_task, train_head
+from tlcourse.studies.heads import HEADS
+from tlcourse.studies.recorded_families import family_effects, recorded_family
 from tlcourse.studies.report import Finding, as_table, as_text, differences, findings, provenance
+from tlcourse.studies.scaled_init import SCALED_INIT
 from tlcourse.studies.study import Comparison, Study, read_study, run_study
 from tlcourse.studies.thawing import THAWING
 from tlcourse.studies.transfer_race import TRANSFER_RACE
@@ -13,7 +17,8 @@ from tlcourse.studies.transfer_race_pilot import PILOT
 from tlcourse.suggestions import did_you_mean
 
 STUDIES = {
-    study.name: study for study in (PILOT, TRANSFER_RACE, BATCHNORM, THAWING, FROZEN_FEATURES)
+    study.name: study
+    for study in (PILOT, TRANSFER_RACE, BATCHNORM, THAWING, FROZEN_FEATURES, HEADS, SCALED_INIT)
 }
 
 __all__ = [
@@ -30,6 +35,12 @@ __all__ = [
     "read_study",
     "run_study",
     "spot_check",
+    "FeatureTask",
+    "Training",
+    "family_effects",
+    "feature_task",
+    "recorded_family",
+    "train_head",
     "study_named",
 ]
 

@@ -1,0 +1,55 @@
+"""Answers outside the chapters: right ones, wrong ones, and functions that a reader writes."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tlcourse.book import check_answer
+
+
+def dropout(x: Tensor, p: float) -> Tensor:
+    return x * (torch.rand_like(x) >= p) / (1 - p)
+
+
+def without_scaling(x: Tensor, p: float) -> Tensor:
+    return x * (torch.rand_like(x) >= p)
+
+
+def push(weight: Tensor, bias: Tensor, f: Tensor, label: int) -> Tensor:
+    p = (weight @ f + bias).softmax(dim=0)
+    p[label] -= 1
+    return weight.T @ p
+
+
+def the_wrong_way(weight: Tensor, bias: Tensor, f: Tensor, label: int) -> Tensor:
+    return -push(weight, bias, f, label)
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer"),
+    [("10-1", 17), ("10-2", 6.9078), ("10-3", dropout), ("10-4", push), ("10-5", "C"),
+     ("10-6", "a, c, d"), ("10-7", 20)],
+)  # fmt: skip
+def test_right(exercise, answer, capsys):
+    check_answer(exercise, answer)
+    assert capsys.readouterr().out.startswith("✔ right")
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer"),
+    [("10-1", 16), ("10-2", 6.0), ("10-3", without_scaling), ("10-4", the_wrong_way), ("10-5", "b"),
+     ("10-6", "acde"), ("10-7", 64), ("10-1", "seventeen"), ("10-3", 3)],
+)  # fmt: skip
+def test_wrong_gets_a_hint_and_raises_nothing(exercise, answer, capsys):
+    check_answer(exercise, answer)
+    assert "is not it yet" in capsys.readouterr().out
+
+
+def test_not_given_yet(capsys):
+    check_answer("10-1", ...)
+    assert capsys.readouterr().out.startswith("○ not answered yet")
+
+
+def test_there_is_no_such_exercise():
+    with pytest.raises(ValueError, match="no exercise '10-99'"):
+        check_answer("10-99", 1)
