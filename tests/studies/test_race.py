@@ -12,7 +12,8 @@ from tlcourse.studies.batchnorm import BATCHNORM
 from tlcourse.studies.measuring import forgetting
 from tlcourse.studies.probing import fit_probe, pooled_stages
 from tlcourse.studies.race import race
-from tlcourse.studies.transfer_race import PILOT, TRANSFER_RACE, cell, columns
+from tlcourse.studies.transfer_race import TRANSFER_RACE, cell, columns
+from tlcourse.studies.transfer_race_pilot import PILOT
 
 LITE0 = "efficientnet_lite0"
 SMALL = {"image_size": 32, "steps": 10, "tuning_steps": 5}
