@@ -11,10 +11,10 @@ from tlcourse.advice.strategy_training import Trained
 from tlcourse.advice.sweeps import Settings
 from tlcourse.advice.tasks import make_task
 from tlcourse.environment import environment
-from tlcourse.networks.backbones import BACKBONE, Backbone, load_backbone
+from tlcourse.networks.backbones import Backbone, load_backbone
 from tlcourse.studies.measuring import choose_and_test, forgetting
 from tlcourse.studies.study import Comparison, Study
-from tlcourse.studies.transfer_race import FROZEN, HEAD, MATTERS, OVERLAP, SPLITS
+from tlcourse.studies.transfer_race import FIXED, FROZEN, HEAD, MATTERS, OVERLAP, SPLITS
 from tlcourse.tuning.batchnorm import set_policy
 from tlcourse.tuning.checkpoints import Thawing
 from tlcourse.tuning.freezing import freeze, unfreeze
@@ -107,14 +107,6 @@ def _unfreezing(network: Backbone, order: Order, lr: float) -> Thawing | None:
 
 
 SETS = {"scenes": 20, "elpv": 80}
-FIXED: Settings = {
-    "backbone": BACKBONE,
-    "image_size": 128,
-    "batch_size": 8,
-    "steps": 300,
-    "tuning_steps": 50,
-    "lrs": HEAD,
-}
 AT_ONCE: Settings = {"order": "at_once", "restarts": 1}
 LAST_FIRST: Settings = {"order": "last_first", "restarts": 1}
 FIRST_FIRST: Settings = {"order": "first_first", "restarts": 1}
@@ -125,7 +117,7 @@ THAWING = Study(
     question="Does the order in which stages thaw matter, and do restarts of the rate help?",
     run=thaw,
     cells=tuple(
-        {**FIXED, "dataset": dataset, "per_class": per_class, "split": split, **way}
+        {**FIXED, "lrs": HEAD, "dataset": dataset, "per_class": per_class, "split": split, **way}
         for split in SPLITS
         for dataset, per_class in SETS.items()
         for way in (AT_ONCE, LAST_FIRST, FIRST_FIRST, RESTARTS)

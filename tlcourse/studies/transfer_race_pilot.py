@@ -1,9 +1,11 @@
 """The pilot of ``transfer_race``: how many splits, steps, pixels does it need, which rates?"""
 
+from dataclasses import replace
+
 from tlcourse.advice.sweeps import Settings
 from tlcourse.studies.race import PROBE, race
 from tlcourse.studies.study import Comparison, Study
-from tlcourse.studies.transfer_race import MATTERS, OVERLAP, cell, columns
+from tlcourse.studies.transfer_race import COMPARISONS, MATTERS, OVERLAP, cell, columns
 
 PILOT_SETS = {"scenes": 20, "elpv": 80, "digits": 20}
 LONGER = ("scenes", "elpv")  # sets on which more steps and more pixels are tried
@@ -43,21 +45,10 @@ PILOT = Study(
     matters=MATTERS,
     overlap=OVERLAP,
     comparisons=(
-        Comparison(
-            "one-tenth-rate",
-            "rates",
-            "pretrained layers that learn at a tenth of the head's rate beat one rate for all",
-            "widespread",
-            columns("one_tenth"),
-            _USUAL,
-        ),
-        Comparison(
-            "size-thresholds",
-            "size",
-            "with fewer than 1,000 images, extraction beats fine-tuning",
-            "widespread",
-            columns(PROBE),
-            _USUAL,
+        *(
+            replace(comparison, b=_USUAL)  # the study's own, against the wider grid
+            for comparison in COMPARISONS
+            if comparison.id in ("one-tenth-rate", "size-thresholds")
         ),
         Comparison(
             "more-steps",
