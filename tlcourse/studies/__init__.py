@@ -11,6 +11,7 @@ from tlcourse.studies.heads import HEADS
 from tlcourse.studies.recorded_families import family_effects, recorded_family
 from tlcourse.studies.report import as_table, as_text, provenance
 from tlcourse.studies.scaled_init import SCALED_INIT
+from tlcourse.studies.sizing import detectable_by_splits
 from tlcourse.studies.study import Comparison, Study, read_study, run_study
 from tlcourse.studies.thawing import THAWING
 from tlcourse.studies.transfer_race import TRANSFER_RACE
@@ -29,6 +30,7 @@ __all__ = [
     "Study",
     "as_table",
     "as_text",
+    "detectable_by_splits",
     "findings",
     "forest",
     "paired",
