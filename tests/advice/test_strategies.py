@@ -150,6 +150,10 @@ def test_a_task_has_equal_classes_and_the_same_test_images_under_each_shift(data
         image.numpy().tobytes() for image in task.test["plain"][0]
     }
     assert not shared
+    # Some twenty animals in 399 scenes, eleven modules in a test of ELPV.
+    assert (
+        len(task.test_groups) == len(task.test["plain"][1]) and 5 < len(set(task.test_groups)) < 50
+    )
 
 
 def test_a_strategy_starts_from_the_librarys_network_that_it_was_given():

@@ -19,7 +19,7 @@ from tlcourse.book.expectations import (
 )
 from tlcourse.book.facts import exact, guard
 from tlcourse.book.register import ClaimFailed, start_chapter
-from tlcourse.evidence import Provenance, holm
+from tlcourse.evidence import Provenance, decide, holm
 
 RUNS = {
     "confirmed": [0.01, 0.02, 0.03, 0.02],
@@ -198,14 +198,15 @@ def test_what_the_text_says_is_a_verdict():
 
 def test_a_record_says_where_it_comes_from_and_binds_every_profile(chapter, monkeypatch, capsys):
     race = Provenance("race", "2026-11-28", "x86_64", "0123456789ab", 1200, {"torch": "2.14.1"})
-    options = {"provenance": race, "matters": 0.01, "unit": "points"}
-    recorded("r", "A > B", RUNS["confirmed"], "us", says="confirmed", **options)
+    options = {"provenance": race, "unit": "points"}
+    effect = decide(RUNS["confirmed"], matters=0.01)
+    recorded("r", "A > B", effect, "us", says="confirmed", **options)
     line = "study race, 1,200 trainings, 2026-11-28, x86_64, torch 2.14.1, commit 0123456"
     assert f"recorded: {line}" in capsys.readouterr().out
     assert kept(chapter)[0]["provenance"]["study"] == "race"
     monkeypatch.setenv("TLCOURSE_PROFILE", "full")
     with pytest.raises(ClaimFailed):
-        recorded("r", "A > B", RUNS["confirmed"], "us", says="refuted", **options)
+        recorded("r", "A > B", effect, "us", says="refuted", **options)
 
 
 def test_numbers_are_kept_without_the_digits_that_differ_between_machines(chapter):

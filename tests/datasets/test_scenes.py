@@ -4,6 +4,7 @@ import pytest
 import torch
 from torchvision.ops import masks_to_boxes
 
+from tlcourse.datasets import load_dataset
 from tlcourse.datasets.scenes import make_scenes
 from tlcourse.errors import DatasetError
 
@@ -32,6 +33,12 @@ def test_cells_are_numbered_as_one_reads(scenes):
     middles = (scenes.boxes[:, :2] + scenes.boxes[:, 2:]) / 2
     for (x, y), cell in zip(middles.tolist(), scenes.cells(2).tolist(), strict=True):
         assert cell == 2 * (y >= 32) + (x >= 32)
+
+
+def test_a_scene_tells_which_cutout_is_on_it(scenes):
+    cutouts = load_dataset("cutouts")
+    assert scenes.labels.tolist() == cutouts.labels[scenes.cutouts].tolist()
+    assert set(scenes.cutouts.tolist()) <= set(cutouts.indices("train"))
 
 
 def test_wrong_sizes_and_splits_are_refused():

@@ -62,6 +62,13 @@ def test_animals_in_several_images_count_once():
     assert by_animal.error > by_image.error
 
 
+def test_p_is_one_in_twenty_where_the_interval_ends():
+    """Both by Satterthwaite's degrees of freedom."""
+    outcomes, images = drawn(0, shared=1.0)
+    end = crossed_interval(outcomes, images).low
+    assert decide_crossed(outcomes, images, matters=0.1, than=end).p == pytest.approx(0.05)
+
+
 def test_what_cannot_be_decided_is_said():
     same = [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
     names = [[0, 1], [1, 2], [2, 3]]

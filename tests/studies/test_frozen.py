@@ -13,6 +13,7 @@ from tlcourse.networks.backbones import load_backbone
 from tlcourse.studies import STUDIES, spot_check
 from tlcourse.studies.frozen import ARMS, STAGES, classify_frozen
 from tlcourse.studies.frozen_split import SplitKey, described, first
+from tlcourse.studies.outcomes import outcomes_of
 from tlcourse.studies.probing import pooled_stages
 
 LITE0 = "efficientnet_lite0"
@@ -50,6 +51,16 @@ def test_the_chosen_stage_is_the_best_on_validation():
     chosen = cell("chosen")
     assert chosen["validation"] == max(result["validation"] for result in stages.values())
     assert chosen["plain"] == stages[chosen["choice"]]["plain"]
+
+
+def test_answers_for_each_image_have_the_accuracy_that_is_told():
+    """Where classes are tested equally often, the balanced accuracy is the mean of the answers."""
+    key = KEY._replace(dataset="digits", pool=5, image_size=32)
+    result = classify_frozen(**key._asdict(), per_class=5, arm="hog")
+    assert [*result["outcomes"]] == ["plain", "plain_same", "blur", "tint", "noise"]
+    for test in result["outcomes"]:
+        assert outcomes_of(result, test).right.mean() == pytest.approx(result[test])
+    assert cell("hog")["outcomes"] == {}  # of cutouts
 
 
 def test_prototypes_are_class_means():

@@ -1,5 +1,8 @@
 """Heads on frozen features: equal steps for all, selection without leaks, cells that come again."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,6 +13,7 @@ from tlcourse.studies.head_arms import HEAD_ARMS, STARTS, head_arm, head_recipe
 from tlcourse.studies.head_cell import best_of, head_cell
 from tlcourse.studies.head_start_cell import head_start_cell
 from tlcourse.studies.head_training import FeatureTask
+from tlcourse.studies.outcomes import outcomes_of
 from tlcourse.tuning import Evaluation
 
 HEADS = STUDIES["heads"]
@@ -22,7 +26,9 @@ def blobs(*, images: int = 30, dim: int = 12, classes: int = 3) -> FeatureTask:
     labels = torch.arange(images) % classes
     features = torch.randn(images, dim)
     features[:, 0] += 6.0 * labels
-    return FeatureTask((features, labels), (features, labels), (features, labels), classes)
+    return FeatureTask(
+        (features, labels), (features, labels), (features, labels), classes, np.arange(len(labels))
+    )
 
 
 def trained(head: nn.Module, task: FeatureTask, **options: int) -> Training:
@@ -70,9 +76,8 @@ def test_selection_looks_at_the_training_set_and_keeps_what_tells_classes_apart(
     task = blobs()
     constant = torch.ones(30, 1)
     features = torch.cat([constant, task.train[0]], dim=1)
-    wide = FeatureTask(
-        (features, task.train[1]), (features, task.train[1]), (features, task.train[1]), 3
-    )
+    data = features, task.train[1]
+    wide = replace(task, train=data, validation=data, test=data)
     assert torch.equal(wide.only(1).test[0], features[:, 1:2])  # and no warning of constants
 
 
@@ -103,6 +108,7 @@ def test_a_cell_comes_out_the_same_again(arm: str):
     }  # fmt: skip
     one, other = head_cell(**settings), head_cell(**settings)
     assert one == other
+    assert outcomes_of(one, "plain").right.mean() == pytest.approx(one["plain"])
     assert one["gap"] == pytest.approx(one["train"] - one["plain"], abs=1e-6)
 
 

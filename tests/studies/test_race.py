@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from tlcourse.datasets import load_dataset
 from tlcourse.errors import StudyError
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.studies import STUDIES, probing
 from tlcourse.studies.arms import ARMS, Arm, augment, fingerprint
 from tlcourse.studies.batchnorm import BATCHNORM
 from tlcourse.studies.measuring import forgetting
+from tlcourse.studies.outcomes import outcomes_of
 from tlcourse.studies.probing import fit_probe, pooled_stages
 from tlcourse.studies.race import race
 from tlcourse.studies.transfer_race import TRANSFER_RACE, cell, columns
@@ -72,8 +74,15 @@ def test_a_cell_gives_the_same_again_and_tests_what_it_chose(arm):
     settings = cell("digits", 5, 3, columns(arm), **SMALL)
     first, second = race(**settings), race(**settings)
     assert first == second
-    right = np.unpackbits(np.frombuffer(bytes.fromhex(first["right"]), dtype=np.uint8))
-    assert right.sum() == round(400 * first["plain"])  # 40 of each digit
+    plain = outcomes_of(first, "plain")
+    assert plain.right.sum() == round(400 * first["plain"])  # 40 of each digit
+    test = load_dataset("digits", split_seed=3).indices("test")
+    assert len(set(plain.groups)) == 400 and set(plain.groups) <= set(test)
+    for measure in set(first["outcomes"]):
+        outcomes = outcomes_of(first, measure)
+        assert outcomes.right.mean() == pytest.approx(first[measure])
+        if measure in ("blur", "tint", "noise"):
+            assert set(outcomes.groups) < set(plain.groups)
     assert {"plain", "blur", "tint", "noise"} <= set(first)
     if arm == "one_rate":
         assert 0 <= first["old_after"] <= 1 and first["old_before"] > 1 / 7

@@ -11,8 +11,7 @@ from tlcourse.advice.sweeps import sweep
 from tlcourse.book import ClaimFailed, start_chapter
 from tlcourse.errors import StudyError
 from tlcourse.evidence import decide, holm
-from tlcourse.studies import Comparison, Study, family_effects, recorded_family
-from tlcourse.studies import recorded_families as module
+from tlcourse.studies import Comparison, Study, family_effects, read_study, recorded_family
 
 GAINS = {("easy", "b"): 0.10, ("hard", "b"): -0.10, ("noisy", "b"): 0.02}
 NOISE = {"easy": 0.01, "hard": 0.01, "noisy": 0.08}
@@ -51,7 +50,7 @@ def test_each_setting_has_its_sign_and_its_p_after_holm_over_all(study: Study):
         "b-better-hard": "refuted",
         "b-better-noisy": "undecided",
     }
-    table = module.read_study(study).pivot(index=["dataset", "split"], columns="arm")["plain"]
+    table = read_study(study).pivot(index=["dataset", "split"], columns="arm")["plain"]
     alone = [
         decide((rows["b"] - rows["a"]).tolist(), matters=0.03).p
         for _, rows in table.groupby("dataset")

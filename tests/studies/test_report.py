@@ -9,7 +9,10 @@ import scipy.stats
 from statsmodels.stats.multitest import multipletests
 
 from tlcourse.errors import StudyError
-from tlcourse.studies import STUDIES, Comparison, Study, as_text, differences, findings, forest
+from tlcourse.evidence import decide_crossed
+from tlcourse.studies import STUDIES, Comparison, Study, as_text, findings, forest, paired
+from tlcourse.studies.findings import findings_alone
+from tlcourse.studies.outcomes import packed
 
 SPLITS = 12
 PLANTED = {"gains": 0.10, "loses": -0.10, "same": 0.0}
@@ -139,10 +142,38 @@ def test_declared_comparisons_pair_every_run_of_the_declared_cells(study):
     table = pd.DataFrame([dict(cell) for cell in study.cells])
     for comparison in study.comparisons:
         measures = {comparison.measure, comparison.measure_b or comparison.measure}
-        paired = differences(table.assign(**dict.fromkeys(measures, 0.5)), study, comparison)
+        pairs = paired(table.assign(**dict.fromkeys(measures, 0.5)), study, comparison)
         arm = comparison.a
         runs = table.loc[(table[list(arm)] == pd.Series(arm)).all(axis=1), study.over].nunique()
-        assert paired.shape[1] == runs and not paired.isna().any(axis=None), comparison.id
+        settings = pairs.groupby(list(pairs.index.names[:-1]))
+        assert set(settings.size()) == {runs}, comparison.id
+
+
+def test_answers_for_each_image_give_the_interval_over_splits_and_images(record):
+    """Of each image in each split; where two cells kept those of other images, of splits only."""
+    generator = np.random.default_rng(1)
+    groups = [generator.permutation(80)[:40] for _ in range(SPLITS)]
+    share = 0.6 + 0.2 * (record["arm"] == "a").to_numpy()
+    right = generator.random((len(record), 40)) < share[:, None]
+    splits = record["split"]
+    kept = [{"plain": packed(r, groups[split])} for r, split in zip(right, splits, strict=True)]
+    record = record.assign(plain=right.mean(axis=1), outcomes=kept)
+    same = record[(record["task"] == "same") & (record["per_class"] == 5)]
+    a, b = (right[same.index[same["arm"] == arm]].astype(float) for arm in "ab")
+    names = [split.tolist() for split in groups]
+    expected = decide_crossed((a - b).tolist(), names, matters=STUDY.matters)
+    found = _a_b(record)
+    assert found["same"].effect == expected
+    assert found["same"].differences == pytest.approx((a - b).mean(axis=1))
+
+    others = record["outcomes"].copy()
+    others.iloc[0] = {"plain": packed(right[0], groups[1])}  # of gains
+    again = _a_b(record.assign(outcomes=others))
+    assert again["same"].effect == expected and again["gains"].effect.overlap == STUDY.overlap
+
+
+def _a_b(record):
+    return {f.setting["task"]: f for f in findings_alone(STUDY, record) if f.comparison.id == "a-b"}
 
 
 def test_a_study_may_run_over_seeds(record):

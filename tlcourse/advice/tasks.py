@@ -3,20 +3,29 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from tlcourse.datasets import blur, checks, few, load_dataset, make_scenes, tint
-from tlcourse.shapes import Data, OtherData
+from tlcourse.shapes import Data, Labels, OtherData
 
 MAX_TEST = 400
 VALIDATION_SHARE = 0.24  # as many validation images for so many test images
 OBJECT_SHARE = 0.75  # the object's longer side, in sides of its scene
 
-Draw = Callable[..., Data]
+
+class Drawn(NamedTuple):
+    """Images with labels, and what each shows: equal groups are of one animal, module or font."""
+
+    images: Tensor
+    labels: Labels
+    groups: np.ndarray
+
+
+Draw = Callable[..., Drawn]
 
 
 @dataclass(frozen=True)
@@ -24,13 +33,15 @@ class Task:
     """``train`` and ``validation`` data, and the same ``test`` images plain and under each shift.
 
     ``test`` maps plain, blur, tint and, for scenes, background to data. Images are uint8
-    (N, 3, S, S), labels int64 (N,).
+    (N, 3, S, S), labels int64 (N,). ``test_groups``, int64 (T,), are equal where test images show
+    one animal, module or font; where that is unknown, each image of the data set has its own.
     """
 
     train: Data
     validation: OtherData
     test: dict[str, tuple[Shaped[Tensor, "t ..."], Int64[Tensor, " t"]]]
     num_classes: int
+    test_groups: np.ndarray
 
 
 @lru_cache(maxsize=2)  # a sweep's worker tries one strategy after another on a task
@@ -73,36 +84,39 @@ def make_task(
         _scenes(image_size, seed) if dataset == "scenes" else _split(dataset, image_size, seed)
     )
     per_test = max(1, max_test // num_classes)
-    images, labels = draw("test", per_test)
+    images, labels, groups = draw("test", per_test)
     test = {
         "plain": (images, labels),
         "blur": (blur(images), labels),
         "tint": (tint(images), labels),
     }
     if dataset == "scenes":
-        test["background"] = draw("test", per_test, background=checks)
+        test["background"] = draw("test", per_test, background=checks)[:2]
     validation = draw("validation", max(1, int(VALIDATION_SHARE * max_test) // num_classes))
-    return Task(draw("train", per_class), validation, test, num_classes)
+    return Task(draw("train", per_class)[:2], validation[:2], test, num_classes, groups)
 
 
 def _split(dataset: str, image_size: int, seed: int) -> tuple[Draw, int]:
     description = load_dataset(dataset, split_seed=seed)
 
-    def draw(split: str, per_class: int) -> Data:
+    def draw(split: str, per_class: int) -> Drawn:
         rows = description.indices(split)
         if split != "train":  # as many as there are
             per_class = min(per_class, int(np.bincount(description.labels[rows]).min()))
         rows = rows[few(description.labels[rows], per_class, seed=seed)]
         chosen = replace(description, splits={**description.splits, split: rows})
-        return chosen.tensors(split, image_size)
+        groups = rows if description.groups is None else description.groups[rows]
+        return Drawn(*chosen.tensors(split, image_size), groups)
 
     return draw, description.num_classes
 
 
 def _scenes(image_size: int, seed: int) -> tuple[Draw, int]:
     cutouts = load_dataset("cutouts", split_seed=seed)
+    assert cutouts.groups is not None
+    animals = cutouts.groups
 
-    def draw(split: str, per_class: int, **options: Any) -> Data:
+    def draw(split: str, per_class: int, **options: Any) -> Drawn:
         # A scene's class is drawn as often as it is among the cutouts: the rarest must suffice.
         shares = np.bincount(cutouts.labels[cutouts.indices(split)]) / len(cutouts.indices(split))
         count, rarest = round(1.3 * per_class / shares.min()) + 50, 0
@@ -119,6 +133,6 @@ def _scenes(image_size: int, seed: int) -> tuple[Draw, int]:
             rarest = int(np.bincount(scenes.labels, minlength=cutouts.num_classes).min())
             count *= 2
         rows = few(scenes.labels.numpy(), per_class, seed=seed)
-        return scenes.images[rows], scenes.labels[rows]
+        return Drawn(scenes.images[rows], scenes.labels[rows], animals[scenes.cutouts[rows]])
 
     return draw, cutouts.num_classes

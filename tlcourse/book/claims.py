@@ -106,27 +106,25 @@ def claim(
 def recorded(
     id: str,
     statement: str,
-    values: Sequence[float],
+    effect: Effect,
     source: str,
     *,
     provenance: Provenance,
     says: Said,
-    matters: float,
-    than: float = 0.0,
-    side: Side = "above",
     unit: str = "",
-    overlap: float = 0.0,
     condition: str = "",
     note: str = "",
 ) -> None:
-    """Decide a statement by the runs of a study, and say when and where these were made.
+    """Show what the runs of a study say about a statement, and when and where these were made.
 
     A record is the same in every profile, and so is its verdict.
 
     Parameters
     ----------
-    id, statement, values, source, matters, than, side, unit, overlap, condition, note
+    id, statement, source, unit, condition, note
         As in ``claim``.
+    effect
+        Of ``evidence.decide`` or ``decide_crossed``, alone in its family.
     provenance
         Of the study's runs.
     says
@@ -140,18 +138,17 @@ def recorded(
     Examples
     --------
     >>> from tlcourse.book import start_chapter
-    >>> from tlcourse.evidence import Provenance
+    >>> from tlcourse.evidence import Provenance, decide
     >>> profile = start_chapter("example")  # doctest: +ELLIPSIS
     chapter example · profile ...
     >>> race = Provenance("race", "2026-11-28", "x86_64", "0123456789ab", 60)
-    >>> recorded("fast", "A is faster", [3, 4, 5], "folklore", provenance=race, says="confirmed",
-    ...          matters=1, unit="s")
+    >>> recorded("fast", "A is faster", decide([3, 4, 5], matters=1), "folklore", provenance=race,
+    ...          says="confirmed", unit="s")
     ✔ confirmed · recorded · fast: A is faster
       measured +4.0 ± 2.5 s (95 % interval, 3 runs); claimed: more than 0; what matters: 1 s · source: folklore
       these runs could have seen 3.3 s (power 80 %)
       recorded: study race, 60 trainings, 2026-11-28, x86_64, commit 0123456
     """  # noqa: E501 (a card's line is as long as it is)
-    effect = decide(values, matters=matters, than=than, side=side, overlap=overlap)
     everywhere: Mapping[Profile, Said] = {"quick": says, "full": says}
     _add("recorded", id, statement, source, effect, everywhere, unit, condition, note, provenance)
 

@@ -61,6 +61,7 @@ def load_cutouts(split_seed: int) -> ImageDataset:
             "stratified by class; pictures of one animal or fruit stay together. "
             "Two animals of one species may still be on both sides."
         ),
+        groups=subjects,
     )
 
 

@@ -46,6 +46,9 @@ class ImageDataset:
         What else was noticed while the files were read.
     alike
         Groups of indices whose images are copies of one picture, as far as was looked for.
+    groups
+        int64 (N,), equal where images show one thing (an animal, a module, a font); None where
+        that is unknown.
 
     Raises
     ------
@@ -75,6 +78,7 @@ class ImageDataset:
     skipped: tuple[str, ...] = ()
     alike: tuple[tuple[int, ...], ...] = ()
     notes: tuple[str, ...] = ()
+    groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
@@ -90,6 +94,8 @@ class ImageDataset:
                 f"labels run from {self.labels.min()} to {self.labels.max()}; "
                 f"{self.num_classes} classes are 0 to {self.num_classes - 1}"
             )
+        if self.groups is not None and len(self.groups) != len(self.labels):
+            raise DatasetError(f"{len(self.groups)} groups but {len(self.labels)} labels")
         empty = [split for split in SPLITS if len(self.indices(split)) == 0]
         if empty:
             raise DatasetError(f"no images in {', '.join(empty)}; each split needs some")

@@ -32,7 +32,7 @@ def load_rendered_digits(split_seed: int) -> ImageDataset:
                 images.append(_draw(digit, path, angle, shear, scale))
                 labels.append(label)
                 groups.append(group)
-    targets = np.array(labels)
+    targets, of_font = np.array(labels), np.array(groups)
     return ImageDataset(
         name="rendered_digits",
         images=images,
@@ -42,8 +42,9 @@ def load_rendered_digits(split_seed: int) -> ImageDataset:
         channels=1,
         licence="drawn here, from fonts under free licences (DejaVu, STIX, BaKoMa)",
         citation=f"drawn from {len(fonts)} fonts of matplotlib {matplotlib.__version__}",
-        splits=make_splits(targets, np.array(groups), class_names=DIGITS, seed=split_seed),
+        splits=make_splits(targets, of_font, class_names=DIGITS, seed=split_seed),
         split_note="a font is on one side only; bold and italic of one family are other fonts.",
+        groups=of_font,
     )
 
 

@@ -33,6 +33,8 @@ class Scenes:
         int64 (N, 4): left, top, right and bottom in pixels, the last two not included.
     labels
         int64 (N,), counted in ``class_names``.
+    cutouts
+        int64 (N,): which of ``load_dataset("cutouts")`` is on it.
     """
 
     images: UInt8[Tensor, "n 3 s s"]
@@ -40,6 +42,7 @@ class Scenes:
     boxes: Int64[Tensor, "n 4"]
     labels: Labels
     class_names: tuple[str, ...]
+    cutouts: Int64[Tensor, " n"]
 
     def cells(self, grid: int) -> Labels:
         """Where the middle of each object lies in a ``grid`` × ``grid`` division, int64 (N,).
@@ -114,6 +117,7 @@ def make_scenes(
         torch.tensor(boxes),
         torch.from_numpy(cutouts.labels[chosen]),
         cutouts.class_names,
+        torch.from_numpy(chosen),
     )
 
 

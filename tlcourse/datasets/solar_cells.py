@@ -57,6 +57,7 @@ def load_solar_cells(split_seed: int, *, by_module: bool) -> ImageDataset:
             "experiments: cells of one module, which look more alike and more often share their "
             "label than others, are on both sides."
         ),
+        groups=groups,
     )
 
 

@@ -16,9 +16,9 @@ def crossed_interval(
     Splits share test images, and how hard an image is comes back in each of them. The squared
     standard error is that of clusters by split, plus that of clusters by image, less what both
     count; the degrees of freedom are Satterthwaite's. So what the splits share is measured, where
-    ``mean_interval`` has to assume it: the interval is up to half as wide. What training sets share is
-    not measured, so keep to ten splits: in a simulation (tests/programs/deciding.py) five and ten
-    held the truth 94 to 96 % of the time, and 15 that trained on 40 of 800 images 92.6 %.
+    ``mean_interval`` has to assume it: the interval is up to half as wide. What training sets share
+    is not measured, so keep to ten splits: in a simulation (tests/programs/deciding.py) five and
+    ten held the truth 94 to 96 % of the time, and 15 that trained on 40 of 800 images 92.6 %.
 
     Parameters
     ----------

@@ -159,9 +159,7 @@ def _effect(of: MeanInterval, matters: float, than: float, side: Side) -> Effect
     if of.is_known:
         distance = abs(of.mean - than) / of.error
         within = matters / of.error - distance  # to the nearer end of what does not matter
-        p, p_equal = (
-            min(1.0, 2 * float(scipy.stats.t.sf(t, of.runs - 1))) for t in (distance, within)
-        )
+        p, p_equal = (min(1.0, 2 * float(scipy.stats.t.sf(t, of.df))) for t in (distance, within))
         detectable = detectable_effect(of.sd, of.runs, overlap=of.overlap, df=of.df)
     return Effect(
         mean=of.mean,

@@ -3,13 +3,15 @@
 from tlcourse.errors import StudyError
 from tlcourse.studies.batchnorm import BATCHNORM
 from tlcourse.studies.checking import spot_check
+from tlcourse.studies.findings import Finding, findings, paired
 from tlcourse.studies.forests import forest
 from tlcourse.studies.frozen_features import FROZEN_FEATURES
 from tlcourse.studies.head_training import FeatureTask, Training, feature_task, train_head
 from tlcourse.studies.heads import HEADS
 from tlcourse.studies.recorded_families import family_effects, recorded_family
-from tlcourse.studies.report import Finding, as_table, as_text, differences, findings, provenance
+from tlcourse.studies.report import as_table, as_text, provenance
 from tlcourse.studies.scaled_init import SCALED_INIT
+from tlcourse.studies.sizing import detectable_by_splits
 from tlcourse.studies.study import Comparison, Study, read_study, run_study
 from tlcourse.studies.thawing import THAWING
 from tlcourse.studies.transfer_race import TRANSFER_RACE
@@ -28,9 +30,10 @@ __all__ = [
     "Study",
     "as_table",
     "as_text",
-    "differences",
+    "detectable_by_splits",
     "findings",
     "forest",
+    "paired",
     "provenance",
     "read_study",
     "run_study",

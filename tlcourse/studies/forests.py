@@ -7,7 +7,8 @@ import matplotlib.pyplot as plt
 
 from tlcourse.book.plotting import PALETTE, Picture
 from tlcourse.evidence import Verdict
-from tlcourse.studies.report import Finding, describe_setting
+from tlcourse.studies.findings import Finding
+from tlcourse.studies.report import describe_setting
 
 SIGNS: Mapping[Verdict, tuple[str, str]] = {  # colour and marker, so that either tells the verdict
     "confirmed": (PALETTE[2], "o"),

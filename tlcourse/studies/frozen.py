@@ -13,6 +13,7 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 from tlcourse.environment import environment
 from tlcourse.errors import StudyError
 from tlcourse.studies.frozen_split import SplitKey, described, first
+from tlcourse.studies.outcomes import packed
 from tlcourse.studies.probing import fit_probe
 from tlcourse.suggestions import did_you_mean
 
@@ -73,8 +74,9 @@ def classify_frozen(
     -------
     dict
         Balanced accuracies: ``plain`` and, of ``shifted`` images, ``plain_same``, ``blur``,
-        ``tint``, ``noise`` and, for scenes, ``background`` (the same objects on others). The
-        accuracy in ``validation``, and the ``choice`` of C, k, scaling or stage.
+        ``tint``, ``noise`` and, for scenes, ``background`` (the same objects on others);
+        ``outcomes`` but for cutouts: which images were right, see ``packed``. The accuracy in
+        ``validation``, and the ``choice`` of C, k, scaling or stage.
 
     Raises
     ------
@@ -101,14 +103,17 @@ def classify_frozen(
     else:
         fitted = _without_training(key, per_class, arm)
     parts = described(key)
+    answers = {
+        test: fitted.classifier.predict(parts.vectors[test][fitted.kind]) for test in parts.tests
+    }
     return {
         **{
-            test: float(
-                balanced_accuracy_score(
-                    parts.labels[test], fitted.classifier.predict(parts.vectors[test][fitted.kind])
-                )
-            )
-            for test in parts.tests
+            test: float(balanced_accuracy_score(parts.labels[test], answer))
+            for test, answer in answers.items()
+        },
+        "outcomes": {
+            test: packed(answers[test] == parts.labels[test], groups)
+            for test, groups in parts.groups.items()
         },
         "validation": fitted.accuracy,
         "choice": fitted.choice,

@@ -5,7 +5,7 @@ from tlcourse.networks.backbones import BACKBONE
 from tlcourse.studies.frozen import ARMS, classify_frozen
 from tlcourse.studies.study import Comparison, Study
 
-SPLITS = range(15)
+SPLITS = range(10)
 SIZES = {  # training images of each class; 0: all
     "scenes": (5, 20, 80, 160),
     "elpv": (5, 20, 80, 320),

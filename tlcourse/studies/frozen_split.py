@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from tlcourse.advice.tasks import make_task
 from tlcourse.datasets import blur, load_dataset, noise, tint
@@ -34,11 +35,13 @@ class SplitKey(NamedTuple):
 class Described:
     """Vectors by part (train, validation and each test) and kind, (N, d); labels by part, (N,).
 
-    Train stands in the order in which its images are drawn.
+    ``groups`` of each test are those of ``Task``; there are none for cutouts, whose classes have
+    unequal numbers of test images. Train stands in the order in which its images are drawn.
     """
 
     vectors: Mapping[str, Mapping[str, np.ndarray]]
     labels: Mapping[str, np.ndarray]
+    groups: Mapping[str, np.ndarray]
 
     @property
     def tests(self) -> tuple[str, ...]:
@@ -56,13 +59,14 @@ def described(key: SplitKey) -> Described:
     >>> split.vectors["train"]["neck"].shape, split.labels["plain"].shape, split.tests
     ((111, 1280), (47,), ('plain',))
     """
-    data = _images(key)
+    data, groups = _images(key)
     found = describe(load_backbone(key.backbone), torch.cat([x for x, _ in data.values()]))
     ends = np.cumsum([len(labels) for _, labels in data.values()])[:-1]
     pieces = {kind: np.split(vectors, ends) for kind, vectors in found.items()}
     return Described(
         {part: {kind: pieces[kind][i] for kind in pieces} for i, part in enumerate(data)},
         {part: labels.numpy() for part, (_, labels) in data.items()},
+        groups,
     )
 
 
@@ -78,8 +82,9 @@ def first(labels: np.ndarray, per_class: int) -> np.ndarray:
     return np.flatnonzero((position < per_class) | (per_class == 0))
 
 
-def _images(key: SplitKey) -> dict[str, Data]:
-    background = {}
+def _images(key: SplitKey) -> tuple[dict[str, Data], dict[str, np.ndarray]]:
+    background: dict[str, Tensor] = {}
+    groups: dict[str, np.ndarray] = {}
     if key.dataset == CUTOUTS:
         cutouts = load_dataset(CUTOUTS, split_seed=key.split)
         parts = ("train", "validation", "test")
@@ -87,12 +92,13 @@ def _images(key: SplitKey) -> dict[str, Data]:
     else:
         task = make_task(key.dataset, per_class=key.pool, image_size=key.image_size, seed=key.split)
         train, validation, plain = task.train, task.validation, task.test["plain"]
+        groups["plain"] = task.test_groups
         background = {name: task.test[name][0] for name in task.test.keys() & {"background"}}
     order = np.random.default_rng(key.split).permutation(len(train[1]))
     order = order[first(train[1].numpy()[order], key.most)]
     data = {"train": (train[0][order], train[1][order]), "validation": validation, "plain": plain}
     if not key.shifted:
-        return data
+        return data, groups
     images, labels = plain
     rows = first(labels.numpy(), key.shifted // len(labels.unique()))
     shown = {
@@ -102,4 +108,5 @@ def _images(key: SplitKey) -> dict[str, Data]:
         "noise": noise(images[rows], seed=key.split),
         **{name: others[rows] for name, others in background.items()},  # objects in equal order
     }
-    return data | {name: (shifted, labels[rows]) for name, shifted in shown.items()}
+    groups |= {name: of[rows] for name in shown for of in groups.values()}
+    return data | {name: (x, labels[rows]) for name, x in shown.items()}, groups

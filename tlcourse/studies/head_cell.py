@@ -11,9 +11,10 @@ from tlcourse.errors import StudyError
 from tlcourse.networks.heads import linear_layers
 from tlcourse.studies.head_arms import STARTS, head_arm, head_recipe
 from tlcourse.studies.head_training import FeatureTask, Training, feature_task, train_head
+from tlcourse.studies.outcomes import packed
 from tlcourse.studies.probing import fit_probe
 from tlcourse.tuning.param_groups import count_trainable
-from tlcourse.tuning.training import evaluate
+from tlcourse.tuning.training import evaluate, predict
 
 LOGISTIC = "logistic"
 
@@ -52,10 +53,10 @@ def head_cell(
     Returns
     -------
     dict
-        ``plain``, ``train`` and ``validation`` accuracy, ``gap`` (train − plain), the ``norm`` of
-        all weights, the ``lr`` and ``decay`` that were chosen, ``first_loss`` and
-        ``first_accuracy`` (test) before training, ``fall`` (how far validation accuracy ever fell
-        below its best so far), ``taken`` steps and ``parameters``.
+        ``plain``, ``train`` and ``validation`` accuracy, ``gap`` (train − plain), ``outcomes`` of
+        the test (see ``packed``), the ``norm`` of all weights, the ``lr`` and ``decay`` that were
+        chosen, ``first_loss`` and ``first_accuracy`` (test) before training, ``fall`` (how far
+        validation accuracy ever fell below its best so far), ``taken`` steps and ``parameters``.
 
     Raises
     ------
@@ -97,9 +98,11 @@ def head_cell(
     tried |= {(lr, decay): trained(lr, decay) for decay in others}
     lr, decay = best_of(tried)
     final = tried[lr, decay]
-    plain, train = (evaluate(final.head, data).accuracy for data in (task.test, task.train))
+    right = (predict(final.head, task.test[0]).argmax(1) == task.test[1]).numpy()
+    plain, train = float(right.mean()), evaluate(final.head, task.train).accuracy
     return {
         "plain": plain,
+        "outcomes": {"plain": packed(right, task.test_groups)},
         "train": train,
         "validation": final.validation.accuracy,
         "gap": round(train - plain, 6),
@@ -140,9 +143,11 @@ def _logistic(task: FeatureTask) -> dict[str, Any]:
         (x.numpy(), y.numpy()) for x, y in (task.train, task.validation, task.test)
     )
     probe = fit_probe(train, validation)
-    plain, fitted = (float(probe.classifier.score(*data)) for data in (test, train))
+    right = probe.classifier.predict(test[0]) == test[1]
+    plain, fitted = float(right.mean()), float(probe.classifier.score(*train))
     return {
         "plain": plain,
+        "outcomes": {"plain": packed(right, task.test_groups)},
         "train": fitted,
         "validation": probe.accuracy,
         "gap": round(fitted - plain, 6),

@@ -1,8 +1,9 @@
 """Heads trained on frozen features: the same number of steps for all, the rest by validation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import numpy as np
 import torch
 from sklearn.feature_selection import SelectKBest, VarianceThreshold, f_classif
 from sklearn.pipeline import make_pipeline
@@ -24,12 +25,16 @@ CHECK_EVERY = 10  # steps between two looks at validation
 
 @dataclass(frozen=True)
 class FeatureTask:
-    """Frozen features (N, D) and labels (N,), to train on, to choose by and to test on."""
+    """Frozen features (N, D) and labels (N,), to train on, to choose by and to test on.
+
+    ``test_groups`` are those of ``Task``.
+    """
 
     train: Data
     validation: OtherData
     test: tuple[torch.Tensor, torch.Tensor]
     num_classes: int
+    test_groups: np.ndarray
 
     def only(self, best: int) -> "FeatureTask":
         """The ``best`` features by the F-test on the training set, in all three parts."""
@@ -41,7 +46,7 @@ class FeatureTask:
         train, validation, test = (
             (x[:, columns], y) for x, y in (self.train, self.validation, self.test)
         )
-        return FeatureTask(train, validation, test, self.num_classes)
+        return replace(self, train=train, validation=validation, test=test)
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,7 @@ def feature_task(
     whole = _features(dataset, pool, split, backbone, image_size)
     features, labels = whole.train
     rows = torch.from_numpy(few(labels.numpy(), per_class, seed=split))
-    train = features[rows], labels[rows]
-    return FeatureTask(train, whole.validation, whole.test, whole.num_classes)
+    return replace(whole, train=(features[rows], labels[rows]))
 
 
 @lru_cache(maxsize=1)
@@ -78,7 +82,7 @@ def _features(dataset: str, pool: int, split: int, backbone: str, image_size: in
         (extract_features(network, images), labels)
         for images, labels in (task.train, task.validation, task.test["plain"])
     )
-    return FeatureTask(train, validation, test, task.num_classes)
+    return FeatureTask(train, validation, test, task.num_classes, task.test_groups)
 
 
 def train_head(

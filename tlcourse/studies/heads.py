@@ -7,7 +7,7 @@ from tlcourse.studies.head_cell import LOGISTIC, head_cell
 from tlcourse.studies.study import Comparison, Study
 
 FIXED: Settings = {"backbone": BACKBONE, "image_size": 128, "batch_size": 16, "steps": 200}
-SPLITS = tuple(range(15))
+SPLITS = tuple(range(10))
 # Images of a class to train on: few, more, many. ELPV has two classes, not seven or ten.
 SIZES = {"scenes": (5, 20, 80), "digits": (5, 20, 80), "elpv": (10, 40, 320)}
 FEW, MORE, MANY = ((5, 10), (20, 40), (80, 320))

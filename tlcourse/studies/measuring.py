@@ -5,14 +5,13 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from sklearn.pipeline import Pipeline
 
 from tlcourse.advice.strategy_training import Trained
-from tlcourse.advice.tasks import Task, make_task
+from tlcourse.advice.tasks import Drawn, Task, make_task
 from tlcourse.datasets import noise
 from tlcourse.networks.backbones import Backbone, load_backbone
-from tlcourse.shapes import Data
+from tlcourse.studies.outcomes import packed
 from tlcourse.studies.probing import fit_probe, pooled_stages
 from tlcourse.tuning.training import evaluate, predict
 
@@ -29,8 +28,8 @@ def choose_and_test(
     """Train briefly at each rate, then fully at the best on validation; the network, and its tests.
 
     Best is the highest accuracy, then the lowest loss. The result has ``plain``, ``blur``,
-    ``tint``, ``noise`` and, for scenes, ``background``: accuracies on test images; ``right``: which
-    of the plain ones were, as bits in hexadecimal; the rate and what each gave on validation; the
+    ``tint``, ``noise`` and, for scenes, ``background``: accuracies on test images; ``outcomes``:
+    which of them were right, see ``packed``; the rate and what each gave on validation; the
     ``curve`` over validation; and how well the training images were fitted.
 
     Parameters
@@ -48,7 +47,7 @@ def choose_and_test(
     best = max(range(len(rates)), key=lambda i: (scores[i].accuracy, -scores[i].loss))
     network, history = train(rates[best], steps, True)
     tests = all_tests(task)
-    answers = {name: predict(network, x).argmax(1).numpy() for name, (x, _) in tests.items()}
+    answers = {name: predict(network, t.images).argmax(1).numpy() for name, t in tests.items()}
     return network, {
         **scored(answers, tests),
         "lr": rates[best],
@@ -60,13 +59,17 @@ def choose_and_test(
     }
 
 
-def all_tests(task: Task) -> Mapping[str, Data]:
+def all_tests(task: Task) -> Mapping[str, Drawn]:
     """The plain test, and as many images of each class under each shift."""
     images, labels = task.test["plain"]
-    few = torch.from_numpy(_evenly(labels.numpy(), MAX_SHIFTED))
-    tests = {name: (x[few], y[few]) for name, (x, y) in task.test.items() if name != "plain"}
-    tests["noise"] = noise(images[few]), labels[few]
-    return {"plain": (images, labels), **tests}
+    few = _evenly(labels.numpy(), MAX_SHIFTED)
+    shifted = {name: x[few] for name, (x, _) in task.test.items() if name != "plain"}
+    shifted["noise"] = noise(images[few])
+    groups = task.test_groups
+    return {
+        "plain": Drawn(images, labels, groups),
+        **{name: Drawn(x, labels[few], groups[few]) for name, x in shifted.items()},
+    }
 
 
 def _evenly(labels: np.ndarray, count: int) -> np.ndarray:
@@ -81,7 +84,7 @@ class OldTask(NamedTuple):
     """A head on pretrained features, the test images of its task, and its accuracy in it."""
 
     head: Pipeline
-    test: Data
+    test: Drawn
     accuracy: float
 
 
@@ -101,22 +104,30 @@ def old_task(name: str, backbone: str, image_size: int) -> OldTask:
         for images, labels in (task.train, task.validation, task.test["plain"])
     )
     head = fit_probe(train, validation).classifier
-    return OldTask(head, task.test["plain"], float(head.score(*test)))
+    return OldTask(head, Drawn(*task.test["plain"], task.test_groups), float(head.score(*test)))
 
 
-def forgetting(network: Backbone, dataset: str, backbone: str, image_size: int) -> dict[str, float]:
+def forgetting(network: Backbone, dataset: str, backbone: str, image_size: int) -> dict[str, Any]:
     """``old_before`` and ``old_after``: accuracies in an old task with the head that it had.
 
+    ``outcomes`` has those of ``old_after``, see ``packed``.
     The old task is scenes or, where the network learned scenes, digits.
     """
     old = old_task("digits" if dataset == "scenes" else "scenes", backbone, image_size)
-    features = pooled_stages(network, old.test[0])[NECK]
-    after = float(old.head.score(features, old.test[1].numpy()))
-    return {"old_before": old.accuracy, "old_after": after}
+    answers = old.head.predict(pooled_stages(network, old.test.images)[NECK])
+    after = scored({"old_after": answers}, {"old_after": old.test})
+    return {"old_before": old.accuracy, **after}
 
 
-def scored(answers: Mapping[str, np.ndarray], tests: Mapping[str, Data]) -> dict[str, Any]:
-    """The accuracy in each test, and which of the plain test's images were named rightly."""
-    right = {name: answers[name] == labels.numpy() for name, (_, labels) in tests.items()}
-    accuracies = {name: float(hits.mean()) for name, hits in right.items()}
-    return {**accuracies, "right": np.packbits(right["plain"]).tobytes().hex()}
+def scored(answers: Mapping[str, np.ndarray], tests: Mapping[str, Drawn]) -> dict[str, Any]:
+    """The accuracy in each test, and ``outcomes``: which of its images were named rightly."""
+    right = {name: answers[name] == test.labels.numpy() for name, test in tests.items()}
+    return {
+        **{name: float(hits.mean()) for name, hits in right.items()},
+        "outcomes": {name: packed(hits, tests[name].groups) for name, hits in right.items()},
+    }
+
+
+def together(tested: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """One cell's result of its tests and of what is left of an old task."""
+    return {**tested, **old, "outcomes": tested["outcomes"] | old.get("outcomes", {})}

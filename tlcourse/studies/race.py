@@ -12,7 +12,7 @@ from tlcourse.errors import StudyError
 from tlcourse.networks.backbones import Backbone, load_backbone
 from tlcourse.runtime import seed_everything
 from tlcourse.studies.arms import Augmentation, arm_named, augment, fingerprint
-from tlcourse.studies.measuring import all_tests, choose_and_test, forgetting, scored
+from tlcourse.studies.measuring import all_tests, choose_and_test, forgetting, scored, together
 from tlcourse.studies.probing import fit_probe, pooled_stages
 from tlcourse.tuning.batchnorm import Policy
 
@@ -93,7 +93,7 @@ def race(
 
     tuned, result = choose_and_test(train_at, task, lrs=lrs, steps=steps, tuning_steps=tuning_steps)
     old = forgetting(tuned, dataset, backbone, image_size) if chosen.kept == 1 else {}
-    return result | old | made
+    return together(result, old) | made
 
 
 def _probe(
@@ -102,7 +102,8 @@ def _probe(
     seed_everything(seed)
     tests = all_tests(task)
     shown = task.train if augmenting is None else views(task.train, augmenting)
-    data = {"train": shown, "validation": task.validation, **tests}
+    data = {"train": shown, "validation": task.validation}
+    data |= {name: (test.images, test.labels) for name, test in tests.items()}
     features = {name: pooled_stages(network, images) for name, (images, _) in data.items()}
     labels = {name: y.numpy() for name, (_, y) in data.items()}
     probes = {

@@ -12,7 +12,7 @@ from tlcourse.advice.sweeps import Settings
 from tlcourse.advice.tasks import make_task
 from tlcourse.environment import environment
 from tlcourse.networks.backbones import Backbone, load_backbone
-from tlcourse.studies.measuring import choose_and_test, forgetting
+from tlcourse.studies.measuring import choose_and_test, forgetting, together
 from tlcourse.studies.study import Comparison, Study
 from tlcourse.studies.transfer_race import FIXED, FROZEN, HEAD, MATTERS, OVERLAP, SPLITS
 from tlcourse.tuning.batchnorm import set_policy
@@ -95,7 +95,7 @@ def thaw(
 
     tuned, result = choose_and_test(train_at, task, lrs=lrs, steps=steps, tuning_steps=tuning_steps)
     made = {"commit": environment()["commit"]}
-    return result | forgetting(tuned, dataset, backbone, image_size) | made
+    return together(result, forgetting(tuned, dataset, backbone, image_size)) | made
 
 
 def _unfreezing(network: Backbone, order: Order, lr: float) -> Thawing | None:
