@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from tlcourse.advice.sweeps import sweep
@@ -51,6 +52,16 @@ def fragile(*, number: int, folder: str) -> dict[str, int]:
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.02)
     return {"square": number**2}
+
+
+_kept: list[np.ndarray] = []
+
+
+def caching(*, number: int) -> dict[str, int]:
+    """Each cell leaves 200 MB in its worker, whose name it gives."""
+    _kept.append(np.ones(25_000_000))
+    time.sleep(1.1)  # loky looks at most once a second
+    return {"worker": os.getpid()}
 
 
 def deadly(*, number: int) -> dict[str, int]:

@@ -9,11 +9,13 @@ from itertools import islice
 from typing import Any, Literal, get_args
 
 import joblib
+from joblib.externals.loky import process_executor
 
 from tlcourse.errors import SweepError
 from tlcourse.suggestions import did_you_mean
 
 Backend = Literal["processes", "dask", "ray"]
+CACHED = 4 << 30  # bytes that a worker may keep
 Pool = Callable[[Iterator[Any]], Iterable[Any]]
 
 
@@ -22,7 +24,7 @@ def pool(backend: Backend, workers: int, address: str | None) -> Iterator[Pool]:
     """What runs joblib's delayed calls on the processes or the cluster."""
     options: dict[str, Any] = {"return_as": "generator_unordered", "batch_size": 1}
     if backend == "processes":
-        options |= {"initializer": _end_with, "initargs": (os.getpid(),)}
+        options |= {"initializer": _prepare_worker, "initargs": (os.getpid(),)}
         yield lambda calls: joblib.Parallel(n_jobs=workers, backend="loky", **options)(calls)
     elif backend == "dask":
         with _dask(address), joblib.parallel_config(backend="dask"):
@@ -35,8 +37,13 @@ def pool(backend: Backend, workers: int, address: str | None) -> Iterator[Pool]:
         raise SweepError(f"no backend {backend!r}; there are {', '.join(get_args(Backend))}{near}")
 
 
-def _end_with(parent: int) -> None:
-    """In a worker: a thread that ends it when the sweep was killed and nobody will read it."""
+def _prepare_worker(parent: int) -> None:
+    """Let a worker keep what it caches, and end it when the sweep was killed and nobody reads it.
+
+    loky takes 300 MB more than at the first call for a leak, and starts another worker in its
+    place. Here it is the images and features of a task, which the next cell would compute again.
+    """
+    process_executor._MAX_MEMORY_LEAK_SIZE = CACHED
 
     def watch() -> None:
         while os.getppid() == parent:
