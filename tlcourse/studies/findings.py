@@ -33,7 +33,9 @@ class Finding:
         return "-".join([self.comparison.id, *told])
 
 
-def findings(study: Study, record: pd.DataFrame | None = None) -> list[Finding]:
+def findings(
+    study: Study, record: pd.DataFrame | None = None, *, family: str | None = None
+) -> list[Finding]:
     """Every comparison in every setting that has three runs; families are decided together.
 
     Parameters
@@ -41,6 +43,8 @@ def findings(study: Study, record: pd.DataFrame | None = None) -> list[Finding]:
     study : Study
     record : DataFrame, optional
         By default what ``read_study`` gives.
+    family : str, optional
+        The only one that is asked for; by default all.
 
     Raises
     ------
@@ -56,21 +60,25 @@ def findings(study: Study, record: pd.DataFrame | None = None) -> list[Finding]:
     True
     """
     families: dict[str, list[Finding]] = {}
-    for finding in findings_alone(study, record):
+    for finding in findings_alone(study, record, family=family):
         families.setdefault(finding.comparison.family, []).append(finding)
     return [
         replace(finding, effect=effect)
-        for family in families.values()
+        for found in families.values()
         for finding, effect in zip(
-            family, decide_together([finding.effect for finding in family]), strict=True
+            found, decide_together([finding.effect for finding in found]), strict=True
         )
     ]
 
 
-def findings_alone(study: Study, record: pd.DataFrame | None = None) -> Iterator[Finding]:
+def findings_alone(
+    study: Study, record: pd.DataFrame | None = None, *, family: str | None = None
+) -> Iterator[Finding]:
     """As ``findings``, each decided by itself; ``claims_family`` decides them together."""
     record = read_study(study) if record is None else record
     for comparison in study.comparisons:
+        if family not in (None, comparison.family):
+            continue
         pairs = paired(record, study, comparison)
         for setting, runs in pairs.groupby(list(pairs.index.names[:-1])):
             if len(runs) >= FEWEST:

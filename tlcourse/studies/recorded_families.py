@@ -32,7 +32,7 @@ def family_effects(study: Study, family: str) -> pd.DataFrame:
         For a family that the study does not have.
     """
     _check_family(study, family)
-    found = [finding for finding in findings(study) if finding.comparison.family == family]
+    found = findings(study, family=family)
     return as_table(found).assign(id=[finding.id for finding in found]).set_index("id")
 
 
@@ -61,7 +61,7 @@ def recorded_family(
         When a verdict is not what the text says.
     """
     _check_family(study, family)
-    alone = {f.id: f for f in findings_alone(study) if f.comparison.family == family}
+    alone = {finding.id: finding for finding in findings_alone(study, family=family)}
     effects = decide_together([finding.effect for finding in alone.values()])
     together = dict(zip(alone, effects, strict=True))
     for id in says:
