@@ -29,6 +29,7 @@ def repo(tmp_path, monkeypatch):
     """An empty course, for this process and for the kernels it starts."""
     monkeypatch.setenv("TLCOURSE_BUILD_DIR", str(tmp_path / "_build"))
     monkeypatch.setenv("TLCOURSE_PROFILE", "quick")
+    monkeypatch.setenv("COLUMNS", "180")  # of the table, wherever the tests run
     monkeypatch.setattr(chapters, "NOTEBOOKS_DIR", tmp_path / "notebooks")
     monkeypatch.setattr(chapters, "BUILD_DIR", tmp_path / "_build")
     monkeypatch.setattr(course, "CLAIMS_DIR", tmp_path / "_build" / "claims")

@@ -195,13 +195,13 @@ def test_a_cell_that_kills_every_worker_is_reported_and_the_others_are_done(tmp_
     assert sorted(read_results(tmp_path / "results.sqlite")["number"]) == [0, 1, 3, 4, 5]
 
 
-@pytest.mark.unchecked
 def test_workers_keep_what_they_cached(tmp_path):
     """Not one worker after the other that computes the same images and features again."""
     sweep(caching, [{"number": number} for number in range(8)], tmp_path / "cells.sqlite")
     assert read_results(tmp_path / "cells.sqlite")["worker"].nunique() == 2
 
 
+@pytest.mark.unchecked
 def test_what_cannot_be_swept_is_said_before_anything_runs(tmp_path, monkeypatch):
     path = tmp_path / "results.sqlite"
     sweep(deadly, [{"number": 1}], path)
