@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tlcourse.advice.strategies import BATCH_SIZE, EPOCHS, Strategy, first_stages
 from tlcourse.datasets import load_dataset
-from tlcourse.diagnosis.held_out import held_out_probe
+from tlcourse.diagnosis.grouped_probe import grouped_probe
 from tlcourse.diagnosis.mmd import mmd
 from tlcourse.diagnosis.transferability import (
     frechet_distance,
@@ -144,7 +144,7 @@ def measure(
     y, own = labels.numpy(), np.arange(len(labels))
     stages = pooled_stages(backbone, images)
     probes = {
-        stage: held_out_probe(x, y, own if groups is None else groups, seed=seed)
+        stage: grouped_probe(x, y, own if groups is None else groups, seed=seed)
         for stage, x in stages.items()
     }
     last = list(stages)[-1]

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from tlcourse.diagnosis.held_out import FOLDS, linear_classifier
+from tlcourse.diagnosis.grouped_probe import FOLDS, linear_classifier
 from tlcourse.diagnosis.samples import check_finite, check_samples
 from tlcourse.shapes import Features, Labels, Logits
 

@@ -17,7 +17,7 @@ def linear_classifier() -> LogisticRegression:
     return LogisticRegression(C=0.01, max_iter=300)
 
 
-class HeldOut(NamedTuple):
+class GroupedProbe(NamedTuple):
     """A cross-validated accuracy in [0, 1], of how many images, and what could not be tested.
 
     ``accuracy`` is NaN where no image could. ``untested`` are the labels of classes that never had
@@ -29,9 +29,9 @@ class HeldOut(NamedTuple):
     untested: tuple[int, ...]
 
 
-def held_out_probe(
+def grouped_probe(
     features: np.ndarray, labels: np.ndarray, groups: np.ndarray, *, seed: int
-) -> HeldOut:
+) -> GroupedProbe:
     """Logistic regression on standardised features, tested on groups that it did not learn from.
 
     Five folds, or as many as there are groups, with class shares as equal as whole groups allow. A
@@ -60,8 +60,8 @@ def held_out_probe(
     --------
     >>> labels = np.arange(20) % 2
     >>> features = labels[:, None] + np.random.default_rng(0).normal(0, 0.1, (20, 3))
-    >>> held_out_probe(features, labels, np.arange(20) // 2, seed=0)
-    HeldOut(accuracy=1.0, tested=20, untested=())
+    >>> grouped_probe(features, labels, np.arange(20) // 2, seed=0)
+    GroupedProbe(accuracy=1.0, tested=20, untested=())
     """
     _check(features, labels, groups)
     right = np.full(len(labels), np.nan)
@@ -81,7 +81,7 @@ def held_out_probe(
     tested = np.isfinite(right)
     accuracy = float(right[tested].mean()) if tested.any() else float("nan")
     untested = np.setdiff1d(labels, labels[tested])
-    return HeldOut(accuracy, int(tested.sum()), tuple(int(label) for label in untested))
+    return GroupedProbe(accuracy, int(tested.sum()), tuple(int(label) for label in untested))
 
 
 def _check(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> None:
