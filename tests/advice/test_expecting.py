@@ -7,7 +7,13 @@ import pytest
 from made_records import made_records
 from sklearn.linear_model import Ridge
 
-from tlcourse.advice.expecting import fit_expectation, fit_gains, jackknife_plus, promised
+from tlcourse.advice.expecting import (
+    errors_saved,
+    fit_expectation,
+    fit_gains,
+    jackknife_plus,
+    promised,
+)
 from tlcourse.advice.records import PLACE, load_records, runs_of
 
 
@@ -74,6 +80,15 @@ def test_a_ridge_is_fitted_where_it_is_shown_better_and_weighs_sources_alike():
     np.testing.assert_allclose(found, expected, atol=1e-6)
     flat = made_records({f"s{i}": {"gradual": 0.2} for i in range(8)}, noise=0.02)
     assert fit_gains(runs_of(flat)).model is None
+
+
+def test_what_features_save_is_positive_where_they_foretell_and_not_where_they_mislead():
+    rising = {f"s{i}": {"gradual": 0.05 * i} for i in range(6)}
+    saved = errors_saved(runs_of(made_records(rising, noise=0.0)))
+    assert saved[["s1", "s2", "s3", "s4"]].median() > 0
+    odd = rising | {"s5": {"gradual": -0.3}}  # the farthest, where the trend breaks
+    assert errors_saved(runs_of(made_records(odd, noise=0.0)))["s5"] < 0
+    assert errors_saved(runs_of(made_records({"a": {}}))).empty
 
 
 def test_a_level_that_is_no_share_is_named():

@@ -1,10 +1,10 @@
 from .basis import Basis, basis_of
 from .choosing import Advice, advise, choose
 from .coverage import interval_coverage
-from .expecting import CLOSE, fit_expectation, promised
+from .expecting import CLOSE, errors_saved, fit_expectation, promised
 from .laboratory import MATRICES, cells, run_cell, run_matrix
 from .measurements import FAR, LARGE, Measured, measure, transfer_scores
-from .records import RECORD, load_records
+from .records import RECORD, load_records, runs_of
 from .regret import regrets, score
 from .rules import RULES, SOURCES_MATRIX
 from .strategies import QUADRANTS, QUADRANTS_SOURCE, STRATEGIES, Strategy, strategy_named
@@ -33,6 +33,7 @@ __all__ = [
     "basis_of",
     "cells",
     "choose",
+    "errors_saved",
     "fit_expectation",
     "interval_coverage",
     "load_records",
@@ -43,6 +44,7 @@ __all__ = [
     "regrets",
     "run_cell",
     "run_matrix",
+    "runs_of",
     "score",
     "source_of",
     "strategy_named",
