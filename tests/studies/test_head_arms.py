@@ -108,7 +108,7 @@ def test_a_cell_comes_out_the_same_again(arm: str):
     }  # fmt: skip
     one, other = head_cell(**settings), head_cell(**settings)
     assert one == other
-    assert outcomes_of(one, "plain").right.mean() == pytest.approx(one["plain"])
+    assert outcomes_of(one["outcomes"], "plain").right.mean() == pytest.approx(one["plain"])
     assert one["gap"] == pytest.approx(one["train"] - one["plain"], abs=1e-6)
 
 
