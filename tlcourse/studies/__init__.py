@@ -16,7 +16,7 @@ from tlcourse.studies.study import Comparison, Study, read_study, run_study
 from tlcourse.studies.thawing import THAWING
 from tlcourse.studies.transfer_race import TRANSFER_RACE
 from tlcourse.studies.transfer_race_pilot import PILOT
-from tlcourse.suggestions import did_you_mean
+from tlcourse.suggestions import look_up
 
 STUDIES = {
     study.name: study
@@ -56,8 +56,4 @@ def study_named(name: str) -> Study:
     >>> study_named("frozen_features").over
     'split'
     """
-    if name not in STUDIES:
-        raise StudyError(
-            f"no study {name!r}; studies are {', '.join(STUDIES)}{did_you_mean(name, STUDIES)}"
-        )
-    return STUDIES[name]
+    return look_up(name, STUDIES, "study", StudyError)

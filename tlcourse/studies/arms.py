@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from tlcourse.advice.strategies import EPOCHS, Phase, Strategy
 from tlcourse.errors import StudyError
-from tlcourse.suggestions import did_you_mean
+from tlcourse.suggestions import look_up
 from tlcourse.tuning.batchnorm import Policy
 
 Augmentation = Literal["none", "light"]
@@ -63,9 +63,7 @@ ARMS: Mapping[str, Arm] = {
 
 def arm_named(name: str) -> Arm:
     """An arm by name; raises StudyError that lists them for an unknown one."""
-    if name not in ARMS:
-        raise StudyError(f"no arm {name!r}; arms are {', '.join(ARMS)}{did_you_mean(name, ARMS)}")
-    return ARMS[name]
+    return look_up(name, ARMS, "arm", StudyError)
 
 
 def fingerprint(name: str) -> str:
