@@ -1,6 +1,7 @@
 """Recorded studies: their declarations, how they are run, read, reported and checked live."""
 
 from tlcourse.errors import StudyError
+from tlcourse.studies.augmented_features import AUGMENTED_FEATURES
 from tlcourse.studies.batchnorm import BATCHNORM
 from tlcourse.studies.checking import spot_check
 from tlcourse.studies.findings import Finding, findings, paired
@@ -20,7 +21,16 @@ from tlcourse.suggestions import did_you_mean
 
 STUDIES = {
     study.name: study
-    for study in (PILOT, TRANSFER_RACE, BATCHNORM, THAWING, FROZEN_FEATURES, HEADS, SCALED_INIT)
+    for study in (
+        PILOT,
+        TRANSFER_RACE,
+        BATCHNORM,
+        THAWING,
+        FROZEN_FEATURES,
+        HEADS,
+        SCALED_INIT,
+        AUGMENTED_FEATURES,
+    )
 }
 
 __all__ = [
