@@ -10,6 +10,7 @@ from tlcourse.studies.frozen_features import FROZEN_FEATURES
 from tlcourse.studies.head_training import FeatureTask, Training, feature_task, train_head
 from tlcourse.studies.heads import HEADS
 from tlcourse.studies.recorded_families import family_effects, recorded_family
+from tlcourse.studies.regularisation import REGULARISATION
 from tlcourse.studies.report import as_table, as_text, provenance
 from tlcourse.studies.scaled_init import SCALED_INIT
 from tlcourse.studies.sizing import detectable_by_splits
@@ -30,6 +31,7 @@ STUDIES = {
         HEADS,
         SCALED_INIT,
         AUGMENTED_FEATURES,
+        REGULARISATION,
     )
 }
 
