@@ -1,6 +1,7 @@
 """Recorded studies: their declarations, how they are run, read, reported and checked live."""
 
 from tlcourse.errors import StudyError
+from tlcourse.studies.augmented_features import AUGMENTED_FEATURES
 from tlcourse.studies.batchnorm import BATCHNORM
 from tlcourse.studies.checking import spot_check
 from tlcourse.studies.findings import Finding, findings, paired
@@ -9,6 +10,7 @@ from tlcourse.studies.frozen_features import FROZEN_FEATURES
 from tlcourse.studies.head_training import FeatureTask, Training, feature_task, train_head
 from tlcourse.studies.heads import HEADS
 from tlcourse.studies.recorded_families import family_effects, recorded_family
+from tlcourse.studies.regularisation import REGULARISATION
 from tlcourse.studies.report import as_table, as_text, provenance
 from tlcourse.studies.scaled_init import SCALED_INIT
 from tlcourse.studies.sizing import detectable_by_splits
@@ -20,7 +22,17 @@ from tlcourse.suggestions import look_up
 
 STUDIES = {
     study.name: study
-    for study in (PILOT, TRANSFER_RACE, BATCHNORM, THAWING, FROZEN_FEATURES, HEADS, SCALED_INIT)
+    for study in (
+        PILOT,
+        TRANSFER_RACE,
+        BATCHNORM,
+        THAWING,
+        FROZEN_FEATURES,
+        HEADS,
+        SCALED_INIT,
+        AUGMENTED_FEATURES,
+        REGULARISATION,
+    )
 }
 
 __all__ = [
