@@ -3,6 +3,7 @@
 from tlcourse.errors import StudyError
 from tlcourse.studies.batchnorm import BATCHNORM
 from tlcourse.studies.checking import spot_check
+from tlcourse.studies.few_images import FEW_IMAGES
 from tlcourse.studies.findings import Finding, findings, paired
 from tlcourse.studies.forests import forest
 from tlcourse.studies.frozen_features import FROZEN_FEATURES
@@ -20,7 +21,16 @@ from tlcourse.suggestions import did_you_mean
 
 STUDIES = {
     study.name: study
-    for study in (PILOT, TRANSFER_RACE, BATCHNORM, THAWING, FROZEN_FEATURES, HEADS, SCALED_INIT)
+    for study in (
+        PILOT,
+        TRANSFER_RACE,
+        BATCHNORM,
+        THAWING,
+        FROZEN_FEATURES,
+        FEW_IMAGES,
+        HEADS,
+        SCALED_INIT,
+    )
 }
 
 __all__ = [
