@@ -47,6 +47,14 @@ def test_labels_of_the_pool_are_not_looked_at_and_its_images_are(arm):
     assert (answers[0] == truth).all()
 
 
+def test_images_that_no_label_reaches_say_nothing():
+    """scikit-learn gives them 0/0, and then the first class to whatever has one as a neighbour."""
+    parts = clusters(np.repeat([0, 1], 20))
+    probe = fit_probe((np.eye(2), np.array([0, 1])), (np.eye(2), np.array([0, 1])))
+    learner = _semi_supervised(parts, np.array([20]), "neck", "spreading", probe)
+    assert np.isfinite(learner[-1].label_distributions_).all()
+
+
 def test_unequal_classes_have_as_many_images_in_all():
     labels = np.tile([0, 1], 40)
     assert np.bincount(labels[_labelled(labels, 20, "labels")]).tolist() == [20, 20]

@@ -2,6 +2,7 @@
 
 from tlcourse.errors import StudyError
 from tlcourse.studies.batchnorm import BATCHNORM
+from tlcourse.studies.biased_scenes import BIASED_SCENES
 from tlcourse.studies.checking import spot_check
 from tlcourse.studies.few_images import FEW_IMAGES
 from tlcourse.studies.findings import Finding, findings, paired
@@ -28,6 +29,7 @@ STUDIES = {
         THAWING,
         FROZEN_FEATURES,
         FEW_IMAGES,
+        BIASED_SCENES,
         HEADS,
         SCALED_INIT,
     )

@@ -175,13 +175,17 @@ def _semi_supervised(
     vectors, labels = _part(parts, "train", stage)
     known = np.full_like(labels, -1)
     known[labelled] = labels[labelled]
-    if arm == "spreading":
-        learner = LabelSpreading(kernel="knn", n_neighbors=NEIGHBOURS, max_iter=200)
-    else:
+    if arm == "self_training":
         learner = SelfTrainingClassifier(
             LogisticRegression(C=probe.c, max_iter=1000), threshold=SURE
         )
-    return make_pipeline(StandardScaler(), learner).fit(vectors, known)
+        return make_pipeline(StandardScaler(), learner).fit(vectors, known)
+    spreading = LabelSpreading(kernel="knn", n_neighbors=NEIGHBOURS, max_iter=200)
+    with np.errstate(invalid="ignore"):
+        classifier = make_pipeline(StandardScaler(), spreading).fit(vectors, known)
+    # Images that no chain of neighbours joins to a label have 0/0; they shall say nothing.
+    spreading.label_distributions_ = np.nan_to_num(spreading.label_distributions_)
+    return classifier
 
 
 def _part(parts: Parts, name: str, stage: str) -> Arrays:
