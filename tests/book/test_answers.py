@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from tlcourse.book import check_answer
+from tlcourse.diagnosis import leep
 
 
 def dropout(x: Tensor, p: float) -> Tensor:
@@ -25,9 +26,32 @@ def the_wrong_way(weight: Tensor, bias: Tensor, f: Tensor, label: int) -> Tensor
     return -push(weight, bias, f, label)
 
 
+def mmd2(x: Tensor, y: Tensor, bandwidth: float) -> Tensor:
+    k = torch.exp(-(torch.cdist(torch.cat([x, y]), torch.cat([x, y])) ** 2) / (2 * bandwidth**2))
+    n, m = len(x), len(y)
+    within = (k[:n, :n].sum() - n) / (n * (n - 1)) + (k[n:, n:].sum() - m) / (m * (m - 1))
+    return within - 2 * k[:n, n:].mean()
+
+
+def biased_mmd2(x: Tensor, y: Tensor, bandwidth: float) -> Tensor:
+    k = torch.exp(-(torch.cdist(torch.cat([x, y]), torch.cat([x, y])) ** 2) / (2 * bandwidth**2))
+    n = len(x)
+    return k[:n, :n].mean() + k[n:, n:].mean() - 2 * k[:n, n:].mean()
+
+
+def leep_of(p: Tensor, labels: Tensor) -> float:
+    return leep(p.clamp(min=1e-30).log(), labels)
+
+
+def best_test(validation: dict[str, float], test: dict[str, float]) -> float:
+    return max(test.values())
+
+
 @pytest.mark.parametrize(
     ("exercise", "answer"),
-    [("10-1", 17), ("10-2", 6.9078), ("10-3", dropout), ("10-4", push), ("10-5", "C"),
+    [("07-1", 263), ("07-4", mmd2), ("07-5", "b"), ("07-6", "ebc"), ("07-7", 9.95),
+     ("07-8", "a d"), ("07-9", leep_of), ("07-10", lambda v, t: t[max(v, key=v.get)]),
+     ("10-1", 17), ("10-2", 6.9078), ("10-3", dropout), ("10-4", push), ("10-5", "C"),
      ("10-6", "a, c, d"), ("10-7", 20)],
 )  # fmt: skip
 def test_right(exercise, answer, capsys):
@@ -37,7 +61,9 @@ def test_right(exercise, answer, capsys):
 
 @pytest.mark.parametrize(
     ("exercise", "answer"),
-    [("10-1", 16), ("10-2", 6.0), ("10-3", without_scaling), ("10-4", the_wrong_way), ("10-5", "b"),
+    [("07-1", 261), ("07-4", biased_mmd2), ("07-5", "a"), ("07-6", "b"), ("07-7", 3), ("07-8", "a"),
+     ("07-9", lambda p, y: 0.0), ("07-10", best_test),
+     ("10-1", 16), ("10-2", 6.0), ("10-3", without_scaling), ("10-4", the_wrong_way), ("10-5", "b"),
      ("10-6", "acde"), ("10-7", 64), ("10-1", "seventeen"), ("10-3", 3)],
 )  # fmt: skip
 def test_wrong_gets_a_hint_and_raises_nothing(exercise, answer, capsys):

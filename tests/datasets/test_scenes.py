@@ -41,6 +41,21 @@ def test_a_scene_tells_which_cutout_is_on_it(scenes):
     assert set(scenes.cutouts.tolist()) <= set(cutouts.indices("train"))
 
 
+def test_only_the_objects_that_are_asked_for_are_shown():
+    rows = load_dataset("cutouts").indices("train")[:3].tolist()
+    scenes = make_scenes("train", 30, image_size=32, object_size=16, seed=0, objects=rows)
+    assert set(scenes.cutouts.tolist()) == set(rows)
+
+
+def test_objects_of_another_split_or_none_are_refused():
+    other = int(load_dataset("cutouts").indices("test")[0])
+    size = {"image_size": 32, "object_size": 16, "seed": 0}
+    with pytest.raises(DatasetError, match=rf"rows \[{other}\] are not of train"):
+        make_scenes("train", 1, objects=[other], **size)
+    with pytest.raises(DatasetError, match="none are given"):
+        make_scenes("train", 1, objects=[], **size)
+
+
 def test_wrong_sizes_and_splits_are_refused():
     with pytest.raises(DatasetError, match="object_size 65 .* at most image_size 64"):
         make_scenes("train", 1, image_size=64, object_size=65, seed=0)

@@ -66,7 +66,7 @@ def test_a_plain_cell_is_a_probe_of_the_necks_features():
     result = cell(per_class=8, augmentation="none")
     assert result["plain"] == pytest.approx(expected, abs=0.01)
     for way in ("plain", "two_ways", "five_crops", "enlarged"):
-        kept = outcomes_of(result, way)
+        kept = outcomes_of(result["outcomes"], way)
         assert kept.right.mean() == pytest.approx(result[way])
         assert len(kept.groups) == len(test[1])
 

@@ -14,6 +14,7 @@ from tlcourse.datasets.digits import load_handwritten_digits
 from tlcourse.datasets.folder_checks import check_images
 from tlcourse.datasets.folders import load_folder
 from tlcourse.datasets.images import open_image
+from tlcourse.datasets.photographs import photograph_crops
 from tlcourse.datasets.rendered_digits import load_rendered_digits
 from tlcourse.datasets.scenes import Scenes, checks, make_scenes, muted
 from tlcourse.datasets.shifts import blur, noise, tint
@@ -43,6 +44,7 @@ __all__ = [
     "muted",
     "noise",
     "open_image",
+    "photograph_crops",
     "tint",
     "unpack",
 ]

@@ -1,6 +1,6 @@
 """Scenes: cutouts pasted on made-up backgrounds, so that mask, box and class of each are known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,7 @@ def make_scenes(
     object_size: int,
     seed: int,
     split_seed: int = 0,
+    objects: Sequence[int] | None = None,
     background: Callable[[np.random.Generator, int], Image.Image] | None = None,
 ) -> Scenes:
     """Cutouts of one split on made-up backgrounds, at places drawn evenly from ``seed``.
@@ -76,13 +77,16 @@ def make_scenes(
         Side of a scene in pixels.
     object_size
         Longer side of its object in pixels.
+    objects
+        Which cutouts of the split are shown, as rows of all (None: all of the split).
     background
         Draws what is behind it, from a generator and a size (None: ``muted``).
 
     Raises
     ------
     DatasetError
-        For an unknown split and for an object larger than its scene.
+        For an unknown split, for an object larger than its scene, and for objects that are not of
+        the split.
 
     Examples
     --------
@@ -96,13 +100,19 @@ def make_scenes(
         )
     cutouts = load_cutouts(split_seed)
     assert isinstance(cutouts.images, ImageFiles)
+    rows = cutouts.indices(split)
+    if objects is not None:
+        if not len(objects) or (others := set(objects) - set(rows.tolist())):
+            told = f"rows {sorted(others)} are not of {split}" if len(objects) else "none are given"
+            raise DatasetError(f"objects are one or more of a split's cutouts; {told}")
+        rows = np.asarray(objects)
     generator = np.random.default_rng(seed)
-    chosen = generator.choice(cutouts.indices(split), count)
-    objects = {i: _object(cutouts.images.files[i], object_size) for i in np.unique(chosen)}
+    chosen = generator.choice(rows, count)
+    drawn = {i: _object(cutouts.images.files[i], object_size) for i in np.unique(chosen)}
     images, masks, boxes = [], [], []
     for i in chosen:
         scene = (background or muted)(generator, image_size)
-        cutout = objects[i]
+        cutout = drawn[i]
         left, top = (int(generator.integers(image_size - side + 1)) for side in cutout.size)
         scene.paste(cutout, (left, top), cutout)  # blended by its own alpha
         mask = np.zeros((image_size, image_size), dtype=bool)

@@ -3,7 +3,9 @@
 from tlcourse.errors import StudyError
 from tlcourse.studies.augmented_features import AUGMENTED_FEATURES
 from tlcourse.studies.batchnorm import BATCHNORM
+from tlcourse.studies.biased_scenes import BIASED_SCENES
 from tlcourse.studies.checking import spot_check
+from tlcourse.studies.few_images import FEW_IMAGES
 from tlcourse.studies.findings import Finding, findings, paired
 from tlcourse.studies.forests import forest
 from tlcourse.studies.frozen_features import FROZEN_FEATURES
@@ -28,6 +30,8 @@ STUDIES = {
         BATCHNORM,
         THAWING,
         FROZEN_FEATURES,
+        FEW_IMAGES,
+        BIASED_SCENES,
         HEADS,
         SCALED_INIT,
         AUGMENTED_FEATURES,

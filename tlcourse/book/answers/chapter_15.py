@@ -3,11 +3,9 @@
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from scipy.stats import binomtest
 
 from tlcourse.book.answers.exercise import Exercise, letters, number
-from tlcourse.diagnosis.calibration import calibration_error
 
 
 def _splits(test_of: Callable[[np.ndarray, int], np.ndarray]) -> bool:
@@ -23,16 +21,16 @@ def _splits(test_of: Callable[[np.ndarray, int], np.ndarray]) -> bool:
 
 
 def _measures(error_of: Callable[[np.ndarray, np.ndarray], float]) -> bool:
-    """As ``calibration_error`` finds it, of two classes and so of confidences from a half on."""
-    generator = torch.Generator().manual_seed(0)
-    for count in (7, 200):
-        logits = 3 * torch.randn(count, 2, generator=generator)
-        labels = torch.randint(2, (count,), generator=generator)
-        confidence, answers = logits.softmax(dim=1).max(dim=1)
-        found = float(error_of(confidence.numpy(), (answers == labels).numpy()))
-        if abs(found - calibration_error(logits, labels)) > 1e-4:
-            return False
-    return True
+    """In one bin, in two of which one is too sure and one not sure enough, and on their edge."""
+    cases = (
+        ([0.75, 0.75], [True, False], 0.25),
+        ([0.65, 0.65, 0.95, 0.95], [True, True, True, False], (0.35 + 0.45) / 2),
+        ([0.8, 0.75, 0.85], [True, False, False], (2 * 0.275 + 0.85) / 3),
+    )
+    return all(
+        abs(float(error_of(np.array(confidence), np.array(right))) - expected) < 1e-6
+        for confidence, right, expected in cases
+    )
 
 
 EXERCISES: dict[str, Exercise] = {
