@@ -4,11 +4,12 @@ from types import EllipsisType
 from typing import Any
 
 from tlcourse.book.answers.chapter_10 import EXERCISES as CHAPTER_10
+from tlcourse.book.answers.chapter_16 import EXERCISES as CHAPTER_16
 from tlcourse.book.answers.exercise import Exercise
 from tlcourse.book.cards import card, present
 from tlcourse.suggestions import did_you_mean
 
-EXERCISES: dict[str, Exercise] = {**CHAPTER_10}
+EXERCISES: dict[str, Exercise] = {**CHAPTER_10, **CHAPTER_16}
 
 
 def check_answer(exercise: str, answer: Any) -> None:
