@@ -74,9 +74,9 @@ def test_of_another_network_or_size_no_accuracy_is_told():
 @pytest.mark.parametrize(
     ("others", "doubt"),
     [
-        ({"distance": 0.9}, "0.9 domain distance lie outside the record's 0 to 0.15"),
+        ({"distance": 0.9}, "domain distance: 0.900 lies outside the record's 0.000 to 0.150"),
         ({"per_class": 5.0}, "5 images a class measure an accuracy only to ± 22 points"),
-        ({"per_class": 500.0}, "500 images a class lie outside the record's 10 to 160"),
+        ({"per_class": 500.0}, "images a class: 500 lies outside the record's 10 to 160"),
         ({"grouped": False}, "the probe is flattered"),
         ({"untested": (2,)}, "class 2 cannot be tested"),
     ],

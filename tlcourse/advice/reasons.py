@@ -102,17 +102,17 @@ def _elsewhere(measured: Measured, basis: Basis) -> list[str]:
 
 
 def _unlike(measured: Measured, runs: Runs) -> list[str]:
-    found = []
-    here = {"images a class": measured.per_class, "domain distance": measured.distance}
-    seen = {
-        "images a class": runs.accuracy.index.get_level_values("per_class"),
-        "domain distance": runs.features["distance"],
-    }
-    for name, value in here.items():
-        low, high = seen[name].min(), seen[name].max()
-        if not low <= value <= high:
-            found.append(f"{value:.3g} {name} lie outside the record's {low:.3g} to {high:.3g}")
-    return found
+    sizes, distances = runs.accuracy.index.get_level_values("per_class"), runs.features["distance"]
+    compared = (
+        ("images a class", measured.per_class, sizes, ".0f"),
+        ("domain distance", measured.distance, distances, ".3f"),
+    )
+    return [
+        f"{name}: {value:{digits}} lies outside the record's {seen.min():{digits}} to "
+        f"{seen.max():{digits}}"
+        for name, value, seen, digits in compared
+        if not seen.min() <= value <= seen.max()
+    ]
 
 
 def _probing(measured: Measured) -> list[str]:
