@@ -77,7 +77,8 @@ def of_logits(model: nn.Module, images: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(
     ("exercise", "answer"),
-    [("07-1", 263), ("07-4", mmd2), ("07-5", "b"), ("07-6", "ebc"), ("07-7", 9.95),
+    [("07-1", 263), ("07-2", lambda t, p, a, b: 100 * (t.loc[p, a] - t.loc[p, b])),
+     ("07-4", mmd2), ("07-5", "b"), ("07-6", "ebc"), ("07-7", 9.95),
      ("07-8", "a d"), ("07-9", leep_of), ("07-10", lambda v, t: t[max(v, key=v.get)]),
      ("10-1", 17), ("10-2", 6.9078), ("10-3", dropout), ("10-4", push), ("10-5", "C"),
      ("10-6", "a, c, d"), ("10-7", 20),
@@ -92,7 +93,8 @@ def test_right(exercise, answer, capsys):
 
 @pytest.mark.parametrize(
     ("exercise", "answer"),
-    [("07-1", 261), ("07-4", biased_mmd2), ("07-5", "a"), ("07-6", "b"), ("07-7", 3), ("07-8", "a"),
+    [("07-1", 261), ("07-2", lambda t, p, a, b: t.loc[p, a] - t.loc[p, b]),
+     ("07-4", biased_mmd2), ("07-5", "a"), ("07-6", "b"), ("07-7", 3), ("07-8", "a"),
      ("07-9", lambda p, y: 0.0), ("07-10", best_test),
      ("10-1", 16), ("10-2", 6.0), ("10-3", without_scaling), ("10-4", the_wrong_way), ("10-5", "b"),
      ("10-6", "acde"), ("10-7", 64), ("10-1", "seventeen"), ("10-3", 3),
