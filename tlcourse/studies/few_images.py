@@ -69,7 +69,7 @@ OBJECTS = (
         "this course",
         {"objects": 4},
         {"objects": 1},
-        where={"arm": ("scenes",)},
+        where={"arm": ("scenes",), "classes": (0,)},
     ),
     Comparison(
         "more-scenes",
@@ -78,7 +78,7 @@ OBJECTS = (
         "this course",
         {"per_class": 80},
         {"per_class": 20},
-        where={"arm": ("scenes",)},
+        where={"arm": ("scenes",), "classes": (0,)},
     ),
     Comparison(
         "objects-over-scenes",
@@ -87,7 +87,7 @@ OBJECTS = (
         "this course",
         {"objects": 4, "per_class": 20},
         {"objects": 1, "per_class": 80},
-        where={"arm": ("scenes",)},
+        where={"arm": ("scenes",), "classes": (0,)},
     ),
 )
 UNLABELLED = tuple(
@@ -144,7 +144,7 @@ BOUNDS = (
             {"classes": many, "per_class": TOTAL[dataset, many]},
             {"classes": 2, "per_class": TOTAL[dataset, 2]},
             measure="shortfall",
-            where={"arm": ("labels",), "dataset": (dataset,)},
+            where={"arm": ("labels",), "dataset": (dataset,), "objects": (0,)},
         )
         for dataset, many in (("scenes", 7), ("digits", 10))
     ),

@@ -7,8 +7,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 def averaged_copy(model: nn.Module, decay: float) -> AveragedModel:
     """A copy that follows the model: decay · average + (1 − decay) · weights, after each step.
 
-    BatchNorm's statistics are averaged with the weights: they belong to them. Without, averaged
-    weights would meet statistics of where the training began.
+    BatchNorm's statistics are averaged with the weights, to which they belong. By torch's default
+    averaged weights would meet the statistics of the newest ones.
 
     Parameters
     ----------

@@ -6,11 +6,12 @@ from typing import Any
 from tlcourse.book.answers.chapter_07 import EXERCISES as CHAPTER_07
 from tlcourse.book.answers.chapter_10 import EXERCISES as CHAPTER_10
 from tlcourse.book.answers.chapter_15 import EXERCISES as CHAPTER_15
+from tlcourse.book.answers.chapter_16 import EXERCISES as CHAPTER_16
 from tlcourse.book.answers.exercise import Exercise
 from tlcourse.book.cards import card, present
 from tlcourse.suggestions import look_up
 
-EXERCISES: dict[str, Exercise] = {**CHAPTER_07, **CHAPTER_10, **CHAPTER_15}
+EXERCISES: dict[str, Exercise] = {**CHAPTER_07, **CHAPTER_10, **CHAPTER_15, **CHAPTER_16}
 
 
 def check_answer(exercise: str, answer: Any) -> None:

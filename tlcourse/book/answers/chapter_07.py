@@ -3,11 +3,22 @@
 import math
 from collections.abc import Callable
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from tlcourse.book.answers.exercise import Exercise, letters, number
 from tlcourse.evidence import detectable_effect
+
+
+def _is_gain(gain: Callable[[pd.DataFrame, tuple[str, int], str, str], float]) -> bool:
+    """Points, and of the better less the worse."""
+    places = pd.MultiIndex.from_tuples([("digits", 20), ("elpv", 5)])
+    table = pd.DataFrame({"gradual": [0.9, 0.5], "extraction": [0.7, 0.6]}, index=places)
+    return all(
+        math.isclose(gain(table, place, "gradual", "extraction"), points)
+        for place, points in ((("digits", 20), 20.0), (("elpv", 5), -10.0))
+    )
 
 
 def _is_mmd(mmd2: Callable[[Tensor, Tensor, float], Tensor]) -> bool:
@@ -54,6 +65,11 @@ EXERCISES: dict[str, Exercise] = {
         number(4 * 4 * 5 * 5 - 137, rel=0),
         "What was out when it was killed never came back.",
         "Everything that is not done, the two that were out among them.",
+    ),
+    "07-2": Exercise(
+        _is_gain,
+        "One row of the table by its place, two of its entries, times 100.",
+        "Read it beside its spread: five splits gave that mean.",
     ),
     "07-4": Exercise(
         _is_mmd,
