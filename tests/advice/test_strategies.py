@@ -81,7 +81,7 @@ def test_a_strategy_keeps_the_pretrained_stages_that_it_names():
     }
 
 
-def test_what_is_frozen_runs_once_for_advice_extraction_and_first_phase(monkeypatch):
+def test_what_is_frozen_runs_once_for_extraction_and_first_phase(monkeypatch):
     passes = []
 
     def counted(backbone, images, **options):
@@ -93,7 +93,6 @@ def test_what_is_frozen_runs_once_for_advice_extraction_and_first_phase(monkeypa
     generator = torch.Generator().manual_seed(7)
     images = torch.randint(0, 256, (23, 3, 32, 32), generator=generator).to(torch.uint8)
     data = images, torch.arange(23) % 2
-    measure(backbone, data, seed=0, costs=False)
     for name in ("extraction", "two_phase"):
         train(backbone, STRATEGIES[name], data, None, num_classes=2, steps=10, seed=0)
     assert passes.count(23) == 1

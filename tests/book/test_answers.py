@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from tlcourse.book import check_answer
 from tlcourse.diagnosis import leep
@@ -47,13 +48,43 @@ def best_test(validation: dict[str, float], test: dict[str, float]) -> float:
     return max(test.values())
 
 
+def mixed_loss(logits: Tensor, one: Tensor, other: Tensor, share: float) -> Tensor:
+    return share * cross_entropy(logits, one) + (1 - share) * cross_entropy(logits, other)
+
+
+def mixed_the_wrong_way(logits: Tensor, one: Tensor, other: Tensor, share: float) -> Tensor:
+    return mixed_loss(logits, other, one, share)
+
+
+def moving_average(values: list[float], decay: float) -> list[float]:
+    averages = values[:1]
+    for value in values[1:]:
+        averages.append(decay * averages[-1] + (1 - decay) * value)
+    return averages
+
+
+def from_zero(values: list[float], decay: float) -> list[float]:
+    return moving_average([0.0, *values], decay)[1:]
+
+
+def two_ways(model: nn.Module, images: Tensor) -> Tensor:
+    return (model(images).softmax(1) + model(images.flip(-1)).softmax(1)) / 2
+
+
+def of_logits(model: nn.Module, images: Tensor) -> Tensor:
+    return ((model(images) + model(images.flip(-1))) / 2).softmax(1)
+
+
 @pytest.mark.parametrize(
     ("exercise", "answer"),
     [("07-1", 263), ("07-2", lambda t, p, a, b: 100 * (t.loc[p, a] - t.loc[p, b])),
      ("07-4", mmd2), ("07-5", "b"), ("07-6", "ebc"), ("07-7", 9.95),
      ("07-8", "a d"), ("07-9", leep_of), ("07-10", lambda v, t: t[max(v, key=v.get)]),
      ("10-1", 17), ("10-2", 6.9078), ("10-3", dropout), ("10-4", push), ("10-5", "C"),
-     ("10-6", "a, c, d"), ("10-7", 20)],
+     ("10-6", "a, c, d"), ("10-7", 20),
+     ("16-1", 0.91), ("16-2", mixed_loss),
+     ("16-3", moving_average), ("16-4", two_ways), ("16-5", "b"), ("16-6", "e, b"),
+     ("16-7", 2.83), ("16-8", "B")],
 )  # fmt: skip
 def test_right(exercise, answer, capsys):
     check_answer(exercise, answer)
@@ -66,7 +97,10 @@ def test_right(exercise, answer, capsys):
      ("07-4", biased_mmd2), ("07-5", "a"), ("07-6", "b"), ("07-7", 3), ("07-8", "a"),
      ("07-9", lambda p, y: 0.0), ("07-10", best_test),
      ("10-1", 16), ("10-2", 6.0), ("10-3", without_scaling), ("10-4", the_wrong_way), ("10-5", "b"),
-     ("10-6", "acde"), ("10-7", 64), ("10-1", "seventeen"), ("10-3", 3)],
+     ("10-6", "acde"), ("10-7", 64), ("10-1", "seventeen"), ("10-3", 3),
+     ("16-1", 0.9),
+     ("16-2", mixed_the_wrong_way), ("16-3", from_zero), ("16-4", of_logits), ("16-5", "a"),
+     ("16-6", "bce"), ("16-7", 3), ("16-8", "d")],
 )  # fmt: skip
 def test_wrong_gets_a_hint_and_raises_nothing(exercise, answer, capsys):
     check_answer(exercise, answer)

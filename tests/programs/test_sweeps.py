@@ -22,8 +22,8 @@ import torch
 from pandas.testing import assert_frame_equal
 from sweep_jobs import CELLS, LAST, caching, deadly, fragile, job
 
-from tlcourse.advice.advisor import RESULTS
 from tlcourse.advice.laboratory import MATRICES, cells, measure_cell, run_cell, tasks
+from tlcourse.advice.records import RESULTS
 from tlcourse.advice.sweeps import Report, read_results, sweep
 from tlcourse.errors import SweepError
 

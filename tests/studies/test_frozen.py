@@ -59,7 +59,7 @@ def test_answers_for_each_image_have_the_accuracy_that_is_told():
     result = classify_frozen(**key._asdict(), per_class=5, arm="hog")
     assert [*result["outcomes"]] == ["plain", "plain_same", "blur", "tint", "noise"]
     for test in result["outcomes"]:
-        assert outcomes_of(result, test).right.mean() == pytest.approx(result[test])
+        assert outcomes_of(result["outcomes"], test).right.mean() == pytest.approx(result[test])
     assert cell("hog")["outcomes"] == {}  # of cutouts
 
 

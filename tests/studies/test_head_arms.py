@@ -108,7 +108,7 @@ def test_a_cell_comes_out_the_same_again(arm: str):
     }  # fmt: skip
     one, other = head_cell(**settings), head_cell(**settings)
     assert one == other
-    assert outcomes_of(one, "plain").right.mean() == pytest.approx(one["plain"])
+    assert outcomes_of(one["outcomes"], "plain").right.mean() == pytest.approx(one["plain"])
     assert one["gap"] == pytest.approx(one["train"] - one["plain"], abs=1e-6)
 
 
@@ -125,13 +125,16 @@ def test_a_head_of_zeros_moves_no_feature_in_its_first_step_of_sgd():
         **TINY, "batch_size": 4, "dataset": "digits", "per_class": 2, "held_out": 1, "split": 0,
         "optimizer": "SGD", "lr": 0.01,
     }  # fmt: skip
-    moved = {
-        (scale, steps): head_start_cell(**{**fixed, "scale": scale, "steps": steps})["moved"]
+    cells = {
+        (scale, steps): head_start_cell(**{**fixed, "scale": scale, "steps": steps})
         for scale in ("1", "0")
         for steps in (1, 3)
     }
+    moved = {start: cell["moved"] for start, cell in cells.items()}
     assert moved["0", 1] == 0 < moved["0", 3]
     assert moved["1", 1] > 0
+    answers = outcomes_of(cells["1", 3]["outcomes"], "plain")
+    assert answers.right.sum() == round(10 * cells["1", 3]["plain"]) and len(answers.groups) == 10
 
 
 def test_no_two_cells_of_the_studies_are_the_same_and_each_comparison_has_both_arms():

@@ -74,12 +74,12 @@ def test_a_cell_gives_the_same_again_and_tests_what_it_chose(arm):
     settings = cell("digits", 5, 3, columns(arm), **SMALL)
     first, second = race(**settings), race(**settings)
     assert first == second
-    plain = outcomes_of(first, "plain")
+    plain = outcomes_of(first["outcomes"], "plain")
     assert plain.right.sum() == round(400 * first["plain"])  # 40 of each digit
     test = load_dataset("digits", split_seed=3).indices("test")
     assert len(set(plain.groups)) == 400 and set(plain.groups) <= set(test)
     for measure in set(first["outcomes"]):
-        outcomes = outcomes_of(first, measure)
+        outcomes = outcomes_of(first["outcomes"], measure)
         assert outcomes.right.mean() == pytest.approx(first[measure])
         if measure in ("blur", "tint", "noise"):
             assert set(outcomes.groups) < set(plain.groups)

@@ -11,6 +11,7 @@ from tlcourse.advice.strategies import STEPS, STRATEGIES, enough_steps, strategy
 from tlcourse.advice.strategy_training import train
 from tlcourse.advice.sweeps import Report, Result, Settings, sweep
 from tlcourse.advice.tasks import MAX_TEST, make_task
+from tlcourse.advice.variants import SCENES
 from tlcourse.environment import environment
 from tlcourse.files import replacing
 from tlcourse.networks.backbones import BACKBONE, load_backbone
@@ -35,11 +36,17 @@ _LAPTOP = {
     "digits": (5, 20, 80),
     "rendered_digits": (5, 20, 50),
 }
+_FURTHER = {  # made of the laptop's images: measured, not trained on yet
+    **dict.fromkeys(set(SCENES) - {"scenes"}, (5, 20, 80)),
+    "elpv_mono": (5, 20, 80),
+    "elpv_poly": (5, 20, 80),
+}
 MATRICES = {
     "quick": Matrix(
         {"scenes": (5, 10), "elpv": (5, 20)}, seeds=3, image_size=48, steps=30, max_test=100
     ),
     "laptop": Matrix(_LAPTOP, seeds=5, image_size=64),
+    "further": Matrix(dict(sorted(_FURTHER.items())), seeds=5, image_size=64),
     # The last four are downloaded beforehand, see the README.
     "full": Matrix(
         {
@@ -173,10 +180,13 @@ def measure_cell(
 ) -> Result:
     """``measure`` for a cell of a sweep: what the advisor would have known of its task."""
     task = make_task(dataset, per_class=per_class, image_size=image_size, seed=seed)
-    measured = measure(load_backbone(backbone), task.train, seed=seed, costs=False)
+    measured = measure(
+        load_backbone(backbone), task.train, seed=seed, groups=task.train_groups, costs=False
+    )
     return {
         "classes": measured.classes,
         "distance": measured.distance,
-        "probe": measured.probe,
-        "centroid": measured.centroid,
+        "probes": dict(measured.probes),
+        "untested": list(measured.untested),
+        "commit": environment()["commit"],
     }

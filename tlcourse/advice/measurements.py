@@ -1,5 +1,6 @@
-"""What can be measured of a data set before anything is trained: size, domain, probe, cost."""
+"""What can be measured of a data set before anything is trained: size, domain, probes, cost."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from statistics import median
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from tlcourse.advice.strategies import BATCH_SIZE, EPOCHS, Strategy, first_stages
 from tlcourse.datasets import load_dataset
+from tlcourse.diagnosis.grouped_probe import grouped_probe
 from tlcourse.diagnosis.mmd import mmd
 from tlcourse.diagnosis.transferability import (
     frechet_distance,
@@ -23,6 +25,7 @@ from tlcourse.diagnosis.transferability import (
 from tlcourse.modes import evaluating
 from tlcourse.networks.backbones import Backbone
 from tlcourse.networks.features import extract_features
+from tlcourse.networks.pooled import pooled_stages
 from tlcourse.runtime import device, mixed_precision, seconds_of
 from tlcourse.shapes import Data, Features, Images
 from tlcourse.tuning.training import predict
@@ -63,7 +66,9 @@ class Measured:
 
     ``per_class`` is the mean number of training images of a class; ``distance`` the unbiased MMD²
     between the features of the course's cutouts and the training images, about 0 for pictures like
-    ImageNet's; ``probe`` and ``centroid`` are cross-validated accuracies on frozen features;
+    ImageNet's; ``probes`` are accuracies of a linear classifier on each frozen stage, from the
+    input on, in folds that tear no group (NaN where none could be tested); ``untested`` the labels
+    that no fold could test. ``grouped`` says whether it is known which images show one thing.
     ``costs`` are this machine's, None where nobody measured them.
     """
 
@@ -71,9 +76,17 @@ class Measured:
     classes: int
     per_class: float
     distance: float
-    probe: float
-    centroid: float
+    probes: Mapping[str, float]
+    backbone: str
+    image_size: int
+    grouped: bool
+    untested: tuple[int, ...] = ()
     costs: Costs | None = None
+
+    @property
+    def probe(self) -> float:
+        """Accuracy of the probe on the last stage, which a new head would see."""
+        return list(self.probes.values())[-1]
 
     @property
     def quadrant(self) -> tuple[str, str]:
@@ -82,7 +95,14 @@ class Measured:
         return size, "far" if self.distance >= FAR else "similar"
 
 
-def measure(backbone: Backbone, data: Data, *, seed: int, costs: bool = True) -> Measured:
+def measure(
+    backbone: Backbone,
+    data: Data,
+    *,
+    seed: int,
+    groups: np.ndarray | None = None,
+    costs: bool = True,
+) -> Measured:
     """Measure a training set with a pretrained network.
 
     Only training images are looked at: a choice made with the others in view would flatter them.
@@ -90,11 +110,14 @@ def measure(backbone: Backbone, data: Data, *, seed: int, costs: bool = True) ->
     Parameters
     ----------
     backbone : Backbone
-        Its features are what distance, probe and centroid are measured on.
+        Its features are what distance and probes are measured on.
     data : pair of tensors
         Training images, uint8 (N, 3, S, S), and labels, int64 (N,).
     seed : int
         Of the folds of cross-validation and of the images drawn for the distance.
+    groups : array, optional
+        int64 (N,), equal where images show one animal, module or patient: no fold tears these.
+        None: that is unknown, and a probe may be tested on what it has seen.
     costs : bool
         Also time a batch on this machine, which takes seconds.
 
@@ -103,17 +126,29 @@ def measure(backbone: Backbone, data: Data, *, seed: int, costs: bool = True) ->
     Measured
         Size, domain distance, accuracies and costs.
 
+    Raises
+    ------
+    ValueError
+        For groups that are not as many as the images, and for a single class.
+
     Examples
     --------
     >>> from tlcourse.networks.backbones import load_backbone
     >>> backbone = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=2)
     >>> images = torch.arange(8, dtype=torch.uint8).view(8, 1, 1, 1).expand(8, 3, 32, 32)
     >>> measured = measure(backbone, (images, torch.arange(8) % 2), seed=0, costs=False)
-    >>> measured.images, measured.per_class, measured.costs
-    (8, 4.0, None)
+    >>> measured.images, measured.per_class, measured.grouped
+    (8, 4.0, False)
     """
     images, labels = data
-    features = extract_features(backbone, images)
+    y, own = labels.numpy(), np.arange(len(labels))
+    stages = pooled_stages(backbone, images)
+    probes = {
+        stage: grouped_probe(x, y, own if groups is None else groups, seed=seed)
+        for stage, x in stages.items()
+    }
+    last = list(stages)[-1]
+    features = torch.from_numpy(stages[last])
     reference, some = _samples(backbone, features, images.shape[-1], seed)
     classes = len(labels.unique())
     return Measured(
@@ -121,8 +156,11 @@ def measure(backbone: Backbone, data: Data, *, seed: int, costs: bool = True) ->
         classes=classes,
         per_class=len(images) / classes,
         distance=mmd(reference, some).item(),
-        probe=probe_accuracy(features, labels, seed=seed),
-        centroid=nearest_centroid_accuracy(features, labels, seed=seed),
+        probes={stage: probe.accuracy for stage, probe in probes.items()},
+        backbone=backbone.name,
+        image_size=images.shape[-1],
+        grouped=groups is not None,
+        untested=probes[last].untested,
         costs=measure_costs(backbone, images) if costs else None,
     )
 

@@ -15,7 +15,7 @@ from tlcourse.errors import SweepError
 from tlcourse.suggestions import did_you_mean
 
 Backend = Literal["processes", "dask", "ray"]
-CACHED = 4 << 30  # bytes that a worker may keep
+CACHED = 2 << 30  # bytes that a worker may keep
 Pool = Callable[[Iterator[Any]], Iterable[Any]]
 
 

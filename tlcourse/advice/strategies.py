@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tlcourse.networks.backbones import Backbone
-from tlcourse.suggestions import did_you_mean
+from tlcourse.suggestions import look_up
 from tlcourse.tuning.batchnorm import Policy
 
 EPOCHS = 10  # validation is looked at this often, however few images there are
@@ -105,12 +105,7 @@ def strategy_named(name: str) -> Strategy:
     >>> strategy_named("hybrid").kept
     0.5
     """
-    if name not in STRATEGIES:
-        raise ValueError(
-            f"no strategy {name!r}; strategies are {', '.join(STRATEGIES)}"
-            f"{did_you_mean(name, STRATEGIES)}"
-        )
-    return STRATEGIES[name]
+    return look_up(name, STRATEGIES, "strategy")
 
 
 def first_stages(backbone: Backbone, share: float) -> list[str]:

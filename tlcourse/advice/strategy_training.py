@@ -182,7 +182,7 @@ def _behind_frozen(
     return network.after(last), through(seen), validation_data and through(validation_data)
 
 
-def views(data: Data, augment: nn.Module) -> Data:
+def views(data: Data, augment: nn.Module) -> OtherData:
     """``VIEWS`` augmented copies of each image: (VIEWS · N, 3, H, W), and their labels."""
     images, labels = data
     copies = [augment(image) for image in images.repeat(VIEWS, 1, 1, 1)]

@@ -138,7 +138,7 @@ def read_results(path: Path) -> pd.DataFrame:
 
     Examples
     --------
-    >>> from tlcourse.advice.advisor import RESULTS
+    >>> from tlcourse.advice.records import RESULTS
     >>> table = read_results(RESULTS / "laptop" / "strategies.sqlite")
     >>> len(table), float(table["plain"].max()) <= 1
     (350, True)

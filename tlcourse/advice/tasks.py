@@ -6,10 +6,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Int64, Shaped
 from torch import Tensor
 
-from tlcourse.datasets import blur, checks, few, load_dataset, make_scenes, tint
+from tlcourse.advice.variants import SCENES
+from tlcourse.datasets import blur, few, load_dataset, make_scenes, tint
 from tlcourse.shapes import Data, Labels, OtherData
 
 MAX_TEST = 400
@@ -33,8 +35,9 @@ class Task:
     """``train`` and ``validation`` data, and the same ``test`` images plain and under each shift.
 
     ``test`` maps plain, blur, tint and, for scenes, background to data. Images are uint8
-    (N, 3, S, S), labels int64 (N,). ``test_groups``, int64 (T,), are equal where test images show
-    one animal, module or font; where that is unknown, each image of the data set has its own.
+    (N, 3, S, S), labels int64 (N,). ``train_groups``, int64 (N,), and ``test_groups``, int64 (T,),
+    are equal where images show one animal, module or font; where that is unknown, each image of
+    the data set has its own.
     """
 
     train: Data
@@ -42,6 +45,7 @@ class Task:
     test: dict[str, tuple[Shaped[Tensor, "t ..."], Int64[Tensor, " t"]]]
     num_classes: int
     test_groups: np.ndarray
+    train_groups: np.ndarray
 
 
 @lru_cache(maxsize=2)  # a sweep's worker tries one strategy after another on a task
@@ -53,7 +57,7 @@ def make_task(
     Parameters
     ----------
     dataset : str
-        ``scenes``, or a name that ``load_dataset`` knows.
+        ``scenes`` or a variant of it (``SCENES``), or a name that ``load_dataset`` knows.
     per_class : int
         Training images of each class.
     image_size : int
@@ -80,9 +84,8 @@ def make_task(
     >>> task.train[0].shape, sorted(task.test)
     (torch.Size([50, 3, 32, 32]), ['blur', 'plain', 'tint'])
     """
-    draw, num_classes = (
-        _scenes(image_size, seed) if dataset == "scenes" else _split(dataset, image_size, seed)
-    )
+    make = _scenes if dataset in SCENES else _split
+    draw, num_classes = make(dataset, image_size, seed)
     per_test = max(1, max_test // num_classes)
     images, labels, groups = draw("test", per_test)
     test = {
@@ -90,10 +93,12 @@ def make_task(
         "blur": (blur(images), labels),
         "tint": (tint(images), labels),
     }
-    if dataset == "scenes":
-        test["background"] = draw("test", per_test, background=checks)[:2]
+    if dataset in SCENES:
+        other = SCENES[dataset].other
+        test["background"] = draw("test", per_test, background=other)[:2]
     validation = draw("validation", max(1, int(VALIDATION_SHARE * max_test) // num_classes))
-    return Task(draw("train", per_class)[:2], validation[:2], test, num_classes, groups)
+    train = draw("train", per_class)
+    return Task(train[:2], validation[:2], test, num_classes, groups, train.groups)
 
 
 def _split(dataset: str, image_size: int, seed: int) -> tuple[Draw, int]:
@@ -111,14 +116,16 @@ def _split(dataset: str, image_size: int, seed: int) -> tuple[Draw, int]:
     return draw, description.num_classes
 
 
-def _scenes(image_size: int, seed: int) -> tuple[Draw, int]:
-    cutouts = load_dataset("cutouts", split_seed=seed)
+def _scenes(dataset: str, image_size: int, seed: int) -> tuple[Draw, int]:
+    cutouts, variant = load_dataset("cutouts", split_seed=seed), SCENES[dataset]
     assert cutouts.groups is not None
-    animals = cutouts.groups
+    animals, new = cutouts.groups, variant.relabelled(cutouts.class_names)
+    num_classes = int(new.max()) + 1
 
     def draw(split: str, per_class: int, **options: Any) -> Drawn:
-        # A scene's class is drawn as often as it is among the cutouts: the rarest must suffice.
-        shares = np.bincount(cutouts.labels[cutouts.indices(split)]) / len(cutouts.indices(split))
+        # A class is drawn as often as it is among the cutouts: the rarest must suffice.
+        there = new[cutouts.labels[cutouts.indices(split)]]
+        shares = np.bincount(there[there >= 0], minlength=num_classes) / len(there)
         count, rarest = round(1.3 * per_class / shares.min()) + 50, 0
         while rarest < per_class:  # a draw may still give too few; then another, larger one
             scenes = make_scenes(
@@ -128,11 +135,14 @@ def _scenes(image_size: int, seed: int) -> tuple[Draw, int]:
                 object_size=round(OBJECT_SHARE * image_size),
                 seed=seed,
                 split_seed=seed,
-                **options,
+                **{"background": variant.background, **options},
             )
-            rarest = int(np.bincount(scenes.labels, minlength=cutouts.num_classes).min())
+            labels = new[scenes.labels.numpy()]
+            part = np.flatnonzero(labels >= 0)
+            rarest = int(np.bincount(labels[part], minlength=num_classes).min())
             count *= 2
-        rows = few(scenes.labels.numpy(), per_class, seed=seed)
-        return Drawn(scenes.images[rows], scenes.labels[rows], animals[scenes.cutouts[rows]])
+        rows = part[few(labels[part], per_class, seed=seed)]
+        images = tint(scenes.images[rows]) if variant.tinted else scenes.images[rows]
+        return Drawn(images, torch.from_numpy(labels[rows]), animals[scenes.cutouts[rows]])
 
-    return draw, cutouts.num_classes
+    return draw, num_classes

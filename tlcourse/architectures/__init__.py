@@ -21,7 +21,7 @@ from tlcourse.architectures.layers import Network, load_renamed
 from tlcourse.architectures.small_resnet import DEPTHS, KINDS, small_resnet
 from tlcourse.architectures.squeeze_excitation import SqueezeExcitation
 from tlcourse.architectures.vision_transformer import Tokens, attention
-from tlcourse.suggestions import did_you_mean
+from tlcourse.suggestions import look_up
 
 __all__ = [
     "Network",
@@ -115,9 +115,5 @@ def create(
     >>> network(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 7])
     """
-    if name not in _BUILDERS:
-        raise ValueError(
-            f"no architecture {name!r}; there are {', '.join(_BUILDERS)}"
-            + did_you_mean(name, _BUILDERS)
-        )
-    return _BUILDERS[name](num_classes=num_classes, in_channels=in_channels, **options)
+    build = look_up(name, _BUILDERS, "architecture")
+    return build(num_classes=num_classes, in_channels=in_channels, **options)

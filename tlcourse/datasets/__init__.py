@@ -52,6 +52,8 @@ __all__ = [
 OFFLINE: dict[str, Callable[[int], ImageDataset]] = {
     "cutouts": load_cutouts,
     "elpv": partial(load_solar_cells, by_module=True),
+    "elpv_mono": partial(load_solar_cells, by_module=True, kind="mono"),
+    "elpv_poly": partial(load_solar_cells, by_module=True, kind="poly"),
     "elpv_random": partial(load_solar_cells, by_module=False),
     "digits": load_handwritten_digits,
     "rendered_digits": load_rendered_digits,

@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -14,11 +15,15 @@ NUM_CELLS = 2624
 CELLS_PER_MODULE = 60
 
 
-def load_solar_cells(split_seed: int, *, by_module: bool) -> ImageDataset:
+Kind = Literal["mono", "poly"]
+
+
+def load_solar_cells(split_seed: int, *, by_module: bool, kind: Kind | None = None) -> ImageDataset:
     """2,624 cells, ``defective`` where the experts' probability is 0.5 or more (2/3 and 1).
 
     ``by_module`` keeps the cells of one module together; otherwise they are dealt at random, as in
-    the published experiments. Raises DatasetError when the package is missing or incomplete.
+    the published experiments. ``kind`` takes mono- or polycrystalline cells alone, 1,074 and 1,550.
+    Raises DatasetError when the package is missing or incomplete.
     """
     folder = _folder()
     text = (folder / "labels.csv").read_text(encoding="utf-8")
@@ -33,8 +38,12 @@ def load_solar_cells(split_seed: int, *, by_module: bool) -> ImageDataset:
     labels = np.array([float(row[1]) >= 0.5 for row in rows], dtype=np.int64)
     class_names = ("functional", "defective")
     groups = infer_modules([row[2] for row in rows]) if by_module else None
+    if kind is not None:
+        chosen = np.flatnonzero([row[2] == kind for row in rows])
+        files, labels = tuple(files[row] for row in chosen), labels[chosen]
+        groups = groups if groups is None else groups[chosen]
     return ImageDataset(
-        name="elpv" if by_module else "elpv_random",
+        name="_".join(filter(None, ("elpv", kind, None if by_module else "random"))),
         images=ImageFiles(files),
         labels=labels,
         class_names=class_names,

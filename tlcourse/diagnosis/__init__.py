@@ -5,6 +5,7 @@ from tlcourse.diagnosis.calibration import calibration_error, fit_temperature, r
 from tlcourse.diagnosis.cam import cam, grad_cam
 from tlcourse.diagnosis.cka import CKA, cka_by_stage, linear_cka
 from tlcourse.diagnosis.faults import Fault, FaultKind
+from tlcourse.diagnosis.grouped_probe import GroupedProbe, grouped_probe
 from tlcourse.diagnosis.maps import explain, on_image, overlay
 from tlcourse.diagnosis.mmd import mmd
 from tlcourse.diagnosis.monitor import Monitor, drift, monitor_figure
@@ -22,6 +23,7 @@ __all__ = [
     "CKA",
     "Fault",
     "FaultKind",
+    "GroupedProbe",
     "Monitor",
     "audit",
     "calibration_error",
@@ -32,6 +34,7 @@ __all__ = [
     "fit_temperature",
     "frechet_distance",
     "grad_cam",
+    "grouped_probe",
     "h_score",
     "leep",
     "linear_cka",

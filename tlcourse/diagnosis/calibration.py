@@ -57,10 +57,10 @@ def calibration_error(logits: Logits, labels: Labels, *, bins: int = BINS) -> fl
 def fit_temperature(logits: Logits, labels: Labels) -> float:
     """The temperature T > 0 whose softmax(logits / T) has the lowest cross-entropy.
 
-    Use validation data. T changes no answer, only the confidence. As in Platt's scaling (1999) the
-    targets are 1 − 1/(N + 2) rather than 1: a few images that are all named rightly would want
-    T = 0, which is to be sure of everything. Logits that tell no classes apart keep T = 1. Raises
-    ValueError for inputs that do not fit.
+    Use validation data. T changes no answer, only the confidence. As in Platt's scaling (1999)
+    the target of the true class is 1 − 1/(N + 2) rather than 1: a few images that are all named
+    rightly would want T = 0, which is to be sure of everything. Logits that tell no classes apart
+    keep T = 1. Raises ValueError for inputs that do not fit.
 
     References
     ----------
@@ -77,7 +77,10 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
     scale = logits.abs().max().item()  # searched from there, it is found for logits of any size
     if scale == 0:
         return 1.0
-    logits, smoothing = logits / scale, 1 / (len(labels) + 2)
+    classes = logits.shape[1]
+    # Torch gives the true class 1 − ε (1 − 1/C): the uniform part holds some of it, too.
+    smoothing = classes / (classes - 1) / (len(labels) + 2)
+    logits = logits / scale
     log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([log_t], max_iter=100, line_search_fn="strong_wolfe")
 

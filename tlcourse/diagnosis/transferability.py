@@ -10,19 +10,18 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from sklearn.covariance import ledoit_wolf
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from tlcourse.diagnosis.grouped_probe import FOLDS, linear_classifier
 from tlcourse.diagnosis.samples import check_finite, check_samples
 from tlcourse.shapes import Features, Labels, Logits
 
 ITERATIONS = 200
 TOLERANCE = 1e-6
-FOLDS = 5
 
 
 def log_me(features: Features, labels: Labels) -> float:
@@ -161,8 +160,7 @@ def probe_accuracy(features: Features, labels: Labels, *, seed: int) -> float:
     >>> probe_accuracy(labels[:, None] + 0.1 * torch.rand(20, 3), labels, seed=0)
     1.0
     """
-    probe = LogisticRegression(C=0.01, max_iter=300)
-    return _cross_validated(probe, features, labels, seed)
+    return _cross_validated(linear_classifier(), features, labels, seed)
 
 
 def frechet_distance(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:

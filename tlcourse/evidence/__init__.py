@@ -1,6 +1,7 @@
 """How measurements decide: intervals over runs, verdicts, families of claims, and power."""
 
 from tlcourse.evidence.crossed import crossed_interval
+from tlcourse.evidence.equivalence import EquivalentSize, equivalent_size
 from tlcourse.evidence.intervals import (
     MeanInterval,
     cluster_means,
@@ -21,6 +22,7 @@ from tlcourse.evidence.verdicts import (
 
 __all__ = [
     "Effect",
+    "EquivalentSize",
     "MeanInterval",
     "Provenance",
     "Side",
@@ -31,6 +33,7 @@ __all__ = [
     "decide_crossed",
     "decide_together",
     "detectable_effect",
+    "equivalent_size",
     "holm",
     "images_factor",
     "mean_interval",

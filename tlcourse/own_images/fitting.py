@@ -2,14 +2,16 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
-from tlcourse.advice.advisor import Advice, advise, load_records
+from tlcourse.advice.choosing import Advice, advise
 from tlcourse.advice.measurements import measure
+from tlcourse.advice.records import load_records
 from tlcourse.advice.strategies import STEPS, enough_steps, strategy_named
 from tlcourse.advice.strategy_training import Trained, train
 from tlcourse.datasets import ImageDataset, check_images, load_folder
@@ -121,9 +123,13 @@ def advise_on(
     backbone: Backbone, images: OwnImages, *, seed: int, minutes: float = MINUTES
 ) -> Advice:
     """Advice for a user's images, among the strategies that take no longer than ``minutes``."""
-    return advise(
-        measure(backbone, images.splits["train"], seed=seed), load_records(), minutes=minutes
-    )
+    rows = images.dataset.indices("train")
+    copies = np.arange(len(images.dataset))
+    for alike in images.dataset.alike:
+        copies[list(alike)] = alike[0]
+    measured = measure(backbone, images.splits["train"], seed=seed, groups=copies[rows])
+    # Copies are on one side of each fold; what else shows one thing, a folder does not say.
+    return advise(replace(measured, grouped=False), load_records(), minutes=minutes)
 
 
 def fit_images(

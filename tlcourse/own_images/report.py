@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import ConfusionMatrixDisplay, classification_report
 
 from tlcourse.book.plotting import PALETTE, Picture
-from tlcourse.diagnosis.calibration import calibration_error, reliability
+from tlcourse.diagnosis.calibration import BINS, calibration_error, reliability
 from tlcourse.diagnosis.maps import explain
 from tlcourse.files import replacing
 from tlcourse.own_images.fitting import Fitted
@@ -81,9 +81,11 @@ def curve(history: pd.DataFrame) -> Picture:
 
 
 def calibration(fitted: Fitted) -> Picture:
-    """Accuracy by confidence on the test images, before and after the temperature."""
+    """Accuracy by confidence on the test images, before and after the temperature; with counts."""
     logits, labels = fitted.predictions["test"]
-    figure, axis = plt.subplots(figsize=(4.2, 3.6))
+    figure, (axis, counts) = plt.subplots(
+        2, figsize=(4.6, 4.6), sharex=True, height_ratios=(3, 1), layout="constrained"
+    )
     axis.plot([0, 1], [0, 1], color="0.6", linewidth=1)
     errors = []
     scaled = logits / fitted.temperature
@@ -93,12 +95,16 @@ def calibration(fitted: Fitted) -> Picture:
         label = f"{name}, error {errors[-1]:.3f}"
         color = PALETTE[len(errors) - 1]
         axis.plot(table["confidence"], table["accuracy"], style, color=color, label=label)
-    axis.set(title="Calibration on the test images", xlabel="confidence", ylabel="accuracy")
+        middles = (table.index + 0.25 + 0.5 * (len(errors) - 1)) / BINS
+        counts.bar(middles, table["images"], width=0.45 / BINS, color=color)
+    axis.set(title=f"Calibration on {len(labels)} test images", ylabel="accuracy")
     axis.legend(loc="lower left")
+    counts.set(xlabel="confidence", ylabel="images")
     return Picture(
         figure,
         "Accuracy against confidence; the calibration error is "
-        f"{errors[0]:.3f} before and {errors[1]:.3f} after temperature scaling.",
+        f"{errors[0]:.3f} before and {errors[1]:.3f} after temperature scaling. Below, how many "
+        "images each bin has.",
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tlcourse.advice.advisor import Advice
+from tlcourse.advice.choosing import Advice
 from tlcourse.advice.strategies import strategy_named
 from tlcourse.datasets import as_folder, is_archive, unpack
 from tlcourse.datasets.dataset import ImageFiles

@@ -1,6 +1,7 @@
 """Recorded studies: their declarations, how they are run, read, reported and checked live."""
 
 from tlcourse.errors import StudyError
+from tlcourse.studies.augmented_features import AUGMENTED_FEATURES
 from tlcourse.studies.batchnorm import BATCHNORM
 from tlcourse.studies.biased_scenes import BIASED_SCENES
 from tlcourse.studies.checking import spot_check
@@ -11,6 +12,7 @@ from tlcourse.studies.frozen_features import FROZEN_FEATURES
 from tlcourse.studies.head_training import FeatureTask, Training, feature_task, train_head
 from tlcourse.studies.heads import HEADS
 from tlcourse.studies.recorded_families import family_effects, recorded_family
+from tlcourse.studies.regularisation import REGULARISATION
 from tlcourse.studies.report import as_table, as_text, provenance
 from tlcourse.studies.scaled_init import SCALED_INIT
 from tlcourse.studies.sizing import detectable_by_splits
@@ -18,7 +20,7 @@ from tlcourse.studies.study import Comparison, Study, read_study, run_study
 from tlcourse.studies.thawing import THAWING
 from tlcourse.studies.transfer_race import TRANSFER_RACE
 from tlcourse.studies.transfer_race_pilot import PILOT
-from tlcourse.suggestions import did_you_mean
+from tlcourse.suggestions import look_up
 
 STUDIES = {
     study.name: study
@@ -32,6 +34,8 @@ STUDIES = {
         BIASED_SCENES,
         HEADS,
         SCALED_INIT,
+        AUGMENTED_FEATURES,
+        REGULARISATION,
     )
 }
 
@@ -68,8 +72,4 @@ def study_named(name: str) -> Study:
     >>> study_named("frozen_features").over
     'split'
     """
-    if name not in STUDIES:
-        raise StudyError(
-            f"no study {name!r}; studies are {', '.join(STUDIES)}{did_you_mean(name, STUDIES)}"
-        )
-    return STUDIES[name]
+    return look_up(name, STUDIES, "study", StudyError)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from torch import nn
-from torchvision.transforms import v2
 
 from tlcourse.advice.strategies import EPOCHS, Phase, Strategy
 from tlcourse.errors import StudyError
-from tlcourse.suggestions import did_you_mean
+from tlcourse.suggestions import look_up
+from tlcourse.tuning.augmentation import augmentation as policy
 from tlcourse.tuning.batchnorm import Policy
 
 Augmentation = Literal["none", "light"]
@@ -63,9 +63,7 @@ ARMS: Mapping[str, Arm] = {
 
 def arm_named(name: str) -> Arm:
     """An arm by name; raises StudyError that lists them for an unknown one."""
-    if name not in ARMS:
-        raise StudyError(f"no arm {name!r}; arms are {', '.join(ARMS)}{did_you_mean(name, ARMS)}")
-    return ARMS[name]
+    return look_up(name, ARMS, "arm", StudyError)
 
 
 def fingerprint(name: str) -> str:
@@ -75,8 +73,5 @@ def fingerprint(name: str) -> str:
 
 
 def augment(augmentation: Augmentation, dataset: str, image_size: int) -> nn.Module | None:
-    """Light is a crop of 60 % of the area or more, and a mirror where that keeps the class."""
-    if augmentation == "none":
-        return None
-    crop = v2.RandomResizedCrop(image_size, scale=(0.6, 1.0), antialias=True)
-    return crop if dataset in WITHOUT_A_MIRROR else v2.Compose([crop, v2.RandomHorizontalFlip()])
+    """A policy of ``tlcourse.tuning.augmentation``, with a mirror where that keeps the class."""
+    return policy(augmentation, image_size, mirror=dataset not in WITHOUT_A_MIRROR)

@@ -144,8 +144,14 @@ def _scenes(part: str, per_class: int, image_size: int, split: int) -> Scenes:
         split_seed=split,
     )
     kept = few(scenes.labels.numpy(), per_class, seed=split)
-    values = (getattr(scenes, name)[kept] for name in ("images", "masks", "boxes", "labels"))
-    return Scenes(*values, scenes.class_names, scenes.cutouts[kept])
+    return Scenes(
+        scenes.images[kept],
+        scenes.masks[kept],
+        scenes.boxes[kept],
+        scenes.labels[kept],
+        scenes.class_names,
+        scenes.cutouts[kept],
+    )
 
 
 def _data(scenes: Scenes, share: float, split: int, test: str = "") -> Shown:

@@ -28,14 +28,15 @@ class Finding:
     @property
     def id(self) -> str:
         """The comparison's, with the values of the setting that its declaration left open."""
-        where = self.comparison.where or {}
-        told = (str(v) for name, v in self.setting.items() if len(where.get(name, ())) != 1)
+        told = (str(value) for name, value in self.setting.items() if self.left_open(name))
         return "-".join([self.comparison.id, *told])
 
+    def left_open(self, name: str) -> bool:
+        """Whether the declaration names no value of a column of the setting, or several."""
+        return len((self.comparison.where or {}).get(name, ())) != 1
 
-def findings(
-    study: Study, record: pd.DataFrame | None = None, *, family: str | None = None
-) -> list[Finding]:
+
+def findings(study: Study, record: pd.DataFrame | None = None) -> list[Finding]:
     """Every comparison in every setting that has three runs; families are decided together.
 
     Parameters
@@ -43,8 +44,6 @@ def findings(
     study : Study
     record : DataFrame, optional
         By default what ``read_study`` gives.
-    family : str, optional
-        The only one that is asked for; by default all.
 
     Raises
     ------
@@ -60,7 +59,7 @@ def findings(
     True
     """
     families: dict[str, list[Finding]] = {}
-    for finding in findings_alone(study, record, family=family):
+    for finding in findings_alone(study, record):
         families.setdefault(finding.comparison.family, []).append(finding)
     return [
         replace(finding, effect=effect)
@@ -71,14 +70,10 @@ def findings(
     ]
 
 
-def findings_alone(
-    study: Study, record: pd.DataFrame | None = None, *, family: str | None = None
-) -> Iterator[Finding]:
+def findings_alone(study: Study, record: pd.DataFrame | None = None) -> Iterator[Finding]:
     """As ``findings``, each decided by itself; ``claims_family`` decides them together."""
     record = read_study(study) if record is None else record
     for comparison in study.comparisons:
-        if family not in (None, comparison.family):
-            continue
         pairs = paired(record, study, comparison)
         for setting, runs in pairs.groupby(list(pairs.index.names[:-1])):
             if len(runs) >= FEWEST:
@@ -145,7 +140,7 @@ def _decide(study: Study, comparison: Comparison, runs: pd.DataFrame) -> Effect:
     crossed, groups = [], []
     for row in runs.to_dict("records"):
         a, b = (
-            outcomes_of({"outcomes": row[f"outcomes_{side}"]}, measure)
+            outcomes_of(row[f"outcomes_{side}"], measure)
             for side, measure in zip("ab", measures, strict=True)
         )
         if a is None or b is None or not np.array_equal(a.groups, b.groups):

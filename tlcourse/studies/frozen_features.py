@@ -64,7 +64,7 @@ def _which_stage() -> tuple[Comparison, ...]:
         Comparison(
             "frozen-earlier-far",
             "which stage",
-            "Few images, far from ImageNet: stage3's features beat the last ones.",
+            "Few images, far from ImageNet: stage3's features beat the last ones",
             CS231N,
             stage3,
             neck,
@@ -73,7 +73,7 @@ def _which_stage() -> tuple[Comparison, ...]:
         Comparison(
             "frozen-last-near",
             "which stage",
-            "Few images, near ImageNet: the last features beat stage3's.",
+            "Few images, near ImageNet: the last features beat stage3's",
             CS231N,
             neck,
             stage3,
@@ -82,7 +82,7 @@ def _which_stage() -> tuple[Comparison, ...]:
         Comparison(
             "frozen-chosen-stage",
             "choice of stage",
-            "A stage chosen on validation beats the last one.",
+            "A stage chosen on validation beats the last one",
             "this course",
             {"arm": "chosen"},
             neck,
@@ -91,7 +91,7 @@ def _which_stage() -> tuple[Comparison, ...]:
         Comparison(
             "frozen-late-together",
             "choice of stage",
-            "The last three stages together beat the one chosen on validation.",
+            "The last three stages together beat the one chosen on validation",
             "this course",
             {"arm": "late"},
             {"arm": "chosen"},
@@ -106,7 +106,7 @@ def _simpler() -> tuple[Comparison, ...]:
         Comparison(
             "frozen-hog-last",
             "hand-made features",
-            "Few images, far from ImageNet: HOG beats the network's last features.",
+            "Few images, far from ImageNet: HOG beats the network's last features",
             "widespread: hand-made features for small, special sets",
             hog,
             neck,
@@ -115,7 +115,7 @@ def _simpler() -> tuple[Comparison, ...]:
         Comparison(
             "frozen-hog-chosen",
             "hand-made features",
-            "Few images, far from ImageNet: HOG beats the network's best stage.",
+            "Few images, far from ImageNet: HOG beats the network's best stage",
             "widespread: hand-made features for small, special sets",
             hog,
             {"arm": "chosen"},
@@ -124,7 +124,7 @@ def _simpler() -> tuple[Comparison, ...]:
         Comparison(
             "frozen-prototypes",
             "no training at all",
-            "Five images of each class: class means beat logistic regression.",
+            "Five images of each class: class means beat logistic regression",
             "Snell et al. 2017, for networks trained for it",
             {"arm": "prototypes"},
             neck,
@@ -133,7 +133,7 @@ def _simpler() -> tuple[Comparison, ...]:
         Comparison(
             "frozen-neighbours",
             "no training at all",
-            "Five images of each class: nearest neighbours beat logistic regression.",
+            "Five images of each class: nearest neighbours beat logistic regression",
             "widespread",
             {"arm": "knn"},
             neck,
@@ -160,7 +160,7 @@ def _more() -> tuple[Comparison, ...]:
         Comparison(
             "frozen-pixels",
             "larger images",
-            "The last features of images of 224 px beat those of 128 px.",
+            "The last features of images of 224 px beat those of 128 px",
             "this course",
             {"image_size": 224},
             {"image_size": 128},
@@ -174,7 +174,7 @@ def _shifts() -> tuple[Comparison, ...]:
         Comparison(
             f"frozen-{shift}",
             "shift",
-            f"The probe of the last features is better on plain images than under {shift}.",
+            f"The probe of the last features is better on plain images than under {shift}",
             "this course",
             {"arm": "neck"},
             {"arm": "neck"},

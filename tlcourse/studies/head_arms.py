@@ -10,7 +10,7 @@ from tlcourse.errors import StudyError
 from tlcourse.networks.heads import dropout_head, linear_head, mlp_head
 from tlcourse.networks.initialisation import class_means_, kaiming_, scaled_, xavier_
 from tlcourse.shapes import Data
-from tlcourse.suggestions import did_you_mean
+from tlcourse.suggestions import look_up
 
 HIDDEN = 128  # of the deep head's two layers
 NARROW = 16  # of the bottleneck's one
@@ -101,10 +101,7 @@ def head_arm(name: str) -> HeadArm:
     >>> head_arm("bottleneck").make(1280, 7)[0]
     Linear(in_features=1280, out_features=16, bias=True)
     """
-    if name not in HEAD_ARMS:
-        near = did_you_mean(name, HEAD_ARMS)
-        raise StudyError(f"no head {name!r}; heads are {', '.join(HEAD_ARMS)}{near}")
-    return HEAD_ARMS[name]
+    return look_up(name, HEAD_ARMS, "head", StudyError)
 
 
 def head_recipe(name: str) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, AdamW, Optimizer
 
-from tlcourse.advice.tasks import Task, make_task
+from tlcourse.advice.tasks import Drawn, Task, make_task
 from tlcourse.datasets import few
 from tlcourse.diagnosis.cka import linear_cka
 from tlcourse.environment import environment
@@ -17,8 +17,9 @@ from tlcourse.errors import StudyError
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.networks.features import extract_features
 from tlcourse.networks.initialisation import scaled_
-from tlcourse.shapes import Features, OtherData
-from tlcourse.suggestions import did_you_mean
+from tlcourse.shapes import Features
+from tlcourse.studies.measuring import scored
+from tlcourse.suggestions import look_up
 from tlcourse.tuning.batchnorm import set_policy
 from tlcourse.tuning.optim import constant
 from tlcourse.tuning.training import fit, predict
@@ -63,19 +64,16 @@ def head_start_cell(
     -------
     dict
         ``moved``: ‖after − before‖ / ‖before‖ of the test images' features; their linear ``cka``;
-        ``plain``: test accuracy; ``loss``: of the test images in nats.
+        ``plain``: test accuracy, and ``outcomes`` of it, see ``packed``; ``loss``: of the test
+        images in nats.
 
     Raises
     ------
     StudyError
         For an unknown optimiser.
     """
-    if optimizer not in OPTIMIZERS:
-        near = did_you_mean(optimizer, OPTIMIZERS)
-        raise StudyError(f"no optimiser {optimizer!r}; there are {', '.join(OPTIMIZERS)}{near}")
-    task, (images, labels), before = _before(
-        dataset, per_class, image_size, split, held_out, backbone
-    )
+    make_optimizer = look_up(optimizer, OPTIMIZERS, "optimiser", StudyError)
+    task, seen, before = _before(dataset, per_class, image_size, split, held_out, backbone)
     network = load_backbone(backbone, num_classes=task.num_classes, seed=split)
     scaled_(network.head, float(scale))
     set_policy(network, "statistics_only")
@@ -83,20 +81,20 @@ def head_start_cell(
         network,
         task.train,
         None,
-        OPTIMIZERS[optimizer](network.parameters(), lr),
+        make_optimizer(network.parameters(), lr),
         epochs=1,
         steps_per_epoch=steps,
         batch_size=batch_size,
         schedule=constant,
         seed=split,
     )
-    after = extract_features(network, images, cache=None)
+    after = extract_features(network, seen.images, cache=None)
     logits = predict(network.head, after)
     return {
         "moved": round(((after - before).norm() / before.norm()).item(), 6),
         "cka": round(linear_cka(before, after), 6),
-        "plain": (logits.argmax(dim=1) == labels).double().mean().item(),
-        "loss": round(cross_entropy(logits, labels).item(), 6),
+        **scored({"plain": logits.argmax(dim=1).numpy()}, {"plain": seen}),
+        "loss": round(cross_entropy(logits, seen.labels).item(), 6),
         "commit": environment()["commit"],
     }
 
@@ -104,10 +102,10 @@ def head_start_cell(
 @lru_cache(maxsize=2)
 def _before(
     dataset: str, per_class: int, image_size: int, split: int, held_out: int, backbone: str
-) -> tuple[Task, OtherData, Features]:
+) -> tuple[Task, Drawn, Features]:
     """The task, some of its test images, and what the pretrained backbone makes of them."""
     task = make_task(dataset, per_class=per_class, image_size=image_size, seed=split)
     images, labels = task.test["plain"]
     rows = torch.from_numpy(few(labels.numpy(), held_out, seed=split))
     features = extract_features(load_backbone(backbone), images[rows], cache=None)
-    return task, (images[rows], labels[rows]), features
+    return task, Drawn(images[rows], labels[rows], task.test_groups[rows.numpy()]), features

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from tlcourse.advice.strategy_training import Trained
@@ -30,7 +31,7 @@ def choose_and_test(
     Best is the highest accuracy, then the lowest loss. The result has ``plain``, ``blur``,
     ``tint``, ``noise`` and, for scenes, ``background``: accuracies on test images; ``outcomes``:
     which of them were right, see ``packed``; the rate and what each gave on validation; the
-    ``curve`` over validation; and how well the training images were fitted.
+    ``curve`` over validation, where there was such; and how well the training images were fitted.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def choose_and_test(
         "lr": rates[best],
         "tuning": [round(score.accuracy, 4) for score in scores],
         "tuning_loss": [round(score.loss, 4) for score in scores],
-        "curve": history["validation_accuracy"].round(4).tolist(),
+        "curve": history.get("validation_accuracy", pd.Series([])).round(4).tolist(),
         "train_accuracy": float(history["train_accuracy"].iloc[-1]),
         "train_loss": float(history["train_loss"].iloc[-1]),
     }

@@ -40,13 +40,12 @@ def unpacked(text: str) -> Outcomes:
     return Outcomes(right, groups)
 
 
-def outcomes_of(cell: Mapping[str, Any], measure: str) -> Outcomes | None:
-    """What a cell keeps of a measure; None where it keeps its mean only.
+def outcomes_of(kept: Any, measure: str) -> Outcomes | None:
+    """The outcomes of one measure, of what a cell keeps as ``outcomes``; None where it does not.
 
     Examples
     --------
-    >>> outcomes_of({"plain": 0.5, "outcomes": {"plain": "80:00000100"}}, "plain").groups.tolist()
+    >>> outcomes_of({"plain": "80:00000100"}, "plain").groups.tolist()
     [0, 1]
     """
-    kept = cell.get("outcomes")
     return unpacked(kept[measure]) if isinstance(kept, Mapping) and measure in kept else None

@@ -1,16 +1,17 @@
 """A study's findings on cards: what a chapter's text says of a family of comparisons."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pandas as pd
 
 from tlcourse.book.claims import claims_family, recorded
 from tlcourse.errors import StudyError
 from tlcourse.evidence import Effect, Verdict, decide_together
-from tlcourse.studies.findings import Finding, findings, findings_alone
+from tlcourse.studies.findings import findings, findings_alone
 from tlcourse.studies.report import as_table, describe_setting, provenance
-from tlcourse.studies.study import Study
-from tlcourse.suggestions import did_you_mean
+from tlcourse.studies.study import Comparison, Study
+from tlcourse.suggestions import did_you_mean, look_up
 
 
 def family_effects(study: Study, family: str) -> pd.DataFrame:
@@ -31,8 +32,7 @@ def family_effects(study: Study, family: str) -> pd.DataFrame:
     StudyError
         For a family that the study does not have.
     """
-    _check_family(study, family)
-    found = findings(study, family=family)
+    found = findings(_only(study, family))
     return as_table(found).assign(id=[finding.id for finding in found]).set_index("id")
 
 
@@ -60,8 +60,7 @@ def recorded_family(
     ClaimFailed
         When a verdict is not what the text says.
     """
-    _check_family(study, family)
-    alone = {finding.id: finding for finding in findings_alone(study, family=family)}
+    alone = {finding.id: finding for finding in findings_alone(_only(study, family))}
     effects = decide_together([finding.effect for finding in alone.values()])
     together = dict(zip(alone, effects, strict=True))
     for id in says:
@@ -71,22 +70,19 @@ def recorded_family(
             seen = f"{together[id].detectable:.3g}, and {study.matters} matters"
             raise StudyError(f"{id} is no claim: its runs could have seen no less than {seen}")
     with claims_family(family, [alone[id].effect for id in alone if id not in says]):
-        for id in alone:
+        origin = provenance(study, 0)  # of the record; it is read once
+        for id, finding in alone.items():
             if id in says:
-                _show(study, alone[id], says[id], unit, condition)
-
-
-def _show(study: Study, finding: Finding, says: Verdict, unit: str, condition: str) -> None:
-    recorded(
-        finding.id,
-        f"{finding.comparison.statement}: {describe_setting(finding)}",
-        finding.effect,
-        finding.comparison.source,
-        provenance=provenance(study, 2 * finding.effect.runs),
-        says=says,
-        unit=unit,
-        condition=condition,
-    )
+                recorded(
+                    id,
+                    f"{finding.comparison.statement}: {describe_setting(finding)}",
+                    finding.effect,
+                    finding.comparison.source,
+                    provenance=replace(origin, runs=2 * finding.effect.runs),
+                    says=says[id],
+                    unit=unit,
+                    condition=condition,
+                )
 
 
 def _is_decided(effect: Effect) -> bool:
@@ -94,8 +90,9 @@ def _is_decided(effect: Effect) -> bool:
     return effect.verdict != "undecided" or effect.detectable <= effect.matters
 
 
-def _check_family(study: Study, family: str) -> None:
-    families = sorted({comparison.family for comparison in study.comparisons})
-    if family not in families:
-        near = did_you_mean(family, families)
-        raise StudyError(f"{study.name} has no family {family!r}; it has {families}{near}")
+def _only(study: Study, family: str) -> Study:
+    """A study with the comparisons of one family."""
+    families: dict[str, list[Comparison]] = {}
+    for comparison in study.comparisons:
+        families.setdefault(comparison.family, []).append(comparison)
+    return replace(study, comparisons=tuple(look_up(family, families, "family", StudyError)))

@@ -44,13 +44,12 @@ def as_table(found: Sequence[Finding]) -> pd.DataFrame:
 
 def describe_setting(finding: Finding) -> str:
     """A finding's setting in few words, without numbers that are its whole comparison's."""
-    where = finding.comparison.where or {}
-    told = {
-        name: value
+    told = (
+        in_words(name, value)
         for name, value in finding.setting.items()
-        if isinstance(value, str) or len(where.get(name, ())) != 1
-    }
-    return ", ".join(in_words(name, value) for name, value in told.items()) or "everywhere"
+        if isinstance(value, str) or finding.left_open(name)
+    )
+    return ", ".join(told) or "everywhere"
 
 
 def in_words(column: str, value: Any) -> str:

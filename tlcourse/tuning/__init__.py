@@ -1,5 +1,6 @@
 """What is trained and how: freezing, rates, BatchNorm, schedules, and the training loop."""
 
+from tlcourse.tuning.augmentation import POLICIES, augmentation, predict_views
 from tlcourse.tuning.batchnorm import policies, re_estimate, set_policy, statistics_distance
 from tlcourse.tuning.data_parallel import joined, synchronise
 from tlcourse.tuning.freezing import freeze, freeze_elements, unfreeze
@@ -25,9 +26,11 @@ __all__ = [
     "HeldOut",
     "LARS",
     "LinearProbe",
+    "POLICIES",
     "Plateau",
     "WarmRestarts",
     "WarmUp",
+    "augmentation",
     "by_depth",
     "constant",
     "cosine",
@@ -49,6 +52,7 @@ __all__ = [
     "param_groups",
     "policies",
     "predict",
+    "predict_views",
     "pretrained_factor",
     "probe_features",
     "re_estimate",

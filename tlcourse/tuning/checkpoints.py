@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from tlcourse.files import replacing
 from tlcourse.hashing import hash_tensors
@@ -75,8 +76,10 @@ class Run:
         scheduler: LRScheduler,
         unfreezing: Thawing | None,
         checkpoint: Checkpoint | None,
+        average: AveragedModel | None = None,
     ) -> None:
         self.model = model
+        self.average = average
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.checkpoint = checkpoint
@@ -88,6 +91,11 @@ class Run:
         if state:
             self._resume(state, unfreezing)
 
+    @property
+    def kept(self) -> nn.Module:
+        """What is validated and kept: the model, or the average of its weights."""
+        return self.model if self.average is None else self.average.module
+
     def epochs_since_best(self) -> int:
         return len(self.history) - 1 - self.best_epoch
 
@@ -96,7 +104,7 @@ class Run:
         self.history.append(row)
         if self.best_epoch < 0 or _is_better(row, self.history[self.best_epoch]):
             self.best_epoch = len(self.history) - 1
-            self.best_weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            self.best_weights = {k: v.detach().clone() for k, v in self.kept.state_dict().items()}
         if self.checkpoint is not None:
             self.checkpoint.save(self._state())
 
@@ -113,6 +121,8 @@ class Run:
             # The optimiser must have the groups whose momentum it is about to get back.
             unfreezing.start_epoch(len(state["history"]) - 1, self.optimizer, self.scheduler)
         self.model.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.scaler.load_state_dict(state["scaler"])
@@ -123,6 +133,7 @@ class Run:
     def _state(self) -> dict[str, Any]:
         return {
             "model": self.model.state_dict(),
+            "average": self.average and self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),

@@ -16,8 +16,10 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from tlcourse.modes import evaluating
 from tlcourse.runtime import device, mixed_precision, progress, seed_everything
 from tlcourse.shapes import Data, Logits, OtherData
+from tlcourse.tuning.averaging import averaged_copy
 from tlcourse.tuning.checkpoints import Checkpoint, Row, Run, Thawing
 from tlcourse.tuning.data_parallel import distribute, share, total, weight
+from tlcourse.tuning.mixing import check_mix, mixed
 from tlcourse.tuning.optim import Schedule, cosine
 from tlcourse.tuning.unfreezing import check_joinable
 
@@ -47,6 +49,9 @@ def fit(
     steps_per_epoch: float | None = None,
     schedule: Schedule = cosine,
     augment: nn.Module | None = None,
+    mix: nn.Module | None = None,
+    label_smoothing: float = 0.0,
+    ema_decay: float | None = None,
     patience: int | None = None,
     unfreezing: Thawing | None = None,
     checkpoint: Path | None = None,
@@ -76,6 +81,12 @@ def fit(
         Takes the optimiser and the number of all steps; see ``cosine``, ``WarmUp`` and others.
     augment : Module, optional
         Applied to each training image anew.
+    mix : Module, optional
+        ``torchvision.transforms.v2.MixUp`` or ``CutMix``, applied to each batch of images.
+    label_smoothing : float
+        The share of each target that all classes divide, in [0, 1]; see ``cross_entropy``.
+    ema_decay : float, optional
+        Validate and keep the moving average of weights and statistics; see ``averaged_copy``.
     patience : int, optional
         Stop after so many epochs without a better validation result.
     unfreezing : Thawing, optional
@@ -96,9 +107,10 @@ def fit(
     Raises
     ------
     ValueError
-        For inputs and labels that do not fit the model, for augmentation of cached features, for
-        patience without validation, for a checkpoint of another run, for LBFGS, and for schedules
-        that groups cannot join, where there is unfreezing.
+        For inputs and labels that do not fit the model, for augmented or mixed features, for shares
+        of other classes than the model's, for smoothing and decay out of their ranges, for patience
+        without validation, for a checkpoint of another run, for LBFGS, and for schedules that
+        groups cannot join, where there is unfreezing.
     FloatingPointError
         When the loss is not finite.
 
@@ -111,7 +123,9 @@ def fit(
     >>> len(history), evaluate(model, data).accuracy
     (20, 1.0)
     """
-    _check_data(model, train, validation, augment)
+    _check_data(model, train, validation, augment, mix)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing is {label_smoothing}; expected a share, 0 to 1")
     if patience is not None and validation is None:
         raise ValueError("patience needs validation data: without them nothing can get worse")
     if isinstance(optimizer, LBFGS):
@@ -124,6 +138,7 @@ def fit(
         checkpoint, (*train, *(validation or ())), epochs=epochs, seed=seed, batch_size=batch_size,
         steps_per_epoch=steps_per_epoch, schedule=getattr(schedule, "__name__", repr(schedule)),
         unfreezing=unfreezing and unfreezing.plan, augment=repr(augment), optimizer=repr(optimizer),
+        mix=mix and repr(mix), label_smoothing=label_smoothing or None, ema_decay=ema_decay,
     )  # fmt: skip
     seen, num_batches = epoch_length(len(train[0]), batch_size, steps_per_epoch)
     scheduler = schedule(optimizer, epochs * num_batches)
@@ -131,7 +146,8 @@ def fit(
         check_joinable(scheduler)
         for group in optimizer.param_groups:  # what ``extend`` measures the schedule by
             group.setdefault("initial_lr", group["lr"])
-    run = Run(model, optimizer, scheduler, unfreezing, kept)
+    average = None if ema_decay is None else averaged_copy(model, ema_decay)
+    run = Run(model, optimizer, scheduler, unfreezing, kept, average)
     for epoch in progress(range(len(run.history), epochs), desc="epochs"):
         if patience is not None and run.epochs_since_best() >= patience:
             break
@@ -142,7 +158,7 @@ def fit(
         lr = max(group["lr"] for group in optimizer.param_groups)
         row: Row = {"epoch": epoch, "lr": lr}
         row["train_loss"], row["train_accuracy"] = _train_epoch(
-            run, train, seen, num_batches, augment
+            run, train, seen, num_batches, augment, mix, label_smoothing
         )
         if not row["train_loss"] < float("inf"):
             raise FloatingPointError(
@@ -150,7 +166,7 @@ def fit(
                 f"{lr:g}; a lower rate or normalised inputs usually cure it"
             )
         if validation is not None:
-            row["validation_loss"], row["validation_accuracy"] = evaluate(model, validation)
+            row["validation_loss"], row["validation_accuracy"] = evaluate(run.kept, validation)
         if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(row.get("validation_loss", row["train_loss"]))
         run.finish_epoch({**row, "seconds": time.perf_counter() - started})
@@ -160,7 +176,13 @@ def fit(
 
 
 def _train_epoch(
-    run: Run, train: Data, seen: int, num_batches: int, augment: nn.Module | None
+    run: Run,
+    train: Data,
+    seen: int,
+    num_batches: int,
+    augment: nn.Module | None,
+    mix: nn.Module | None,
+    label_smoothing: float,
 ) -> Evaluation:
     """Take ``seen`` images in random order, a part of all or each equally often; a step a batch."""
     inputs, labels = train
@@ -173,15 +195,21 @@ def _train_epoch(
         x, y = inputs[mine], labels[mine].to(device())
         if augment is not None:
             x = torch.stack([augment(image) for image in x])
+        target = y
+        if mix is not None:
+            x, target = mixed(mix, x.to(device()), y)
+            y = target.argmax(dim=1)  # what most of the image shows
         with mixed_precision():
             logits = parallel(x.to(device()))
-            loss = cross_entropy(logits, y)
+            loss = cross_entropy(logits, target, label_smoothing=label_smoothing)
         run.optimizer.zero_grad()
         run.scaler.scale(loss * weight(len(mine), len(batch))).backward()
         run.scaler.step(run.optimizer)
         run.scaler.update()
         if not isinstance(run.scheduler, ReduceLROnPlateau):  # that one steps once an epoch
             run.scheduler.step()
+        if run.average is not None:
+            run.average.update_parameters(run.model)
         losses += loss.item() * len(mine)
         hits += (logits.argmax(dim=1) == y).sum().item()
     losses, hits = total(losses, hits)
@@ -227,7 +255,11 @@ def evaluate(model: nn.Module, data: Data) -> Evaluation:
 
 
 def _check_data(
-    model: nn.Module, train: Data, validation: OtherData | None, augment: nn.Module | None
+    model: nn.Module,
+    train: Data,
+    validation: OtherData | None,
+    augment: nn.Module | None,
+    mix: nn.Module | None,
 ) -> None:
     """Find what would fail in the middle of training before it starts."""
     splits = {"train": train} if validation is None else {"train": train, "validation": validation}
@@ -244,11 +276,13 @@ def _check_data(
                 f"{num_classes} classes (0 to {num_classes - 1}); "
                 f"make it with num_classes={labels.max() + 1}"
             )
-    if augment is not None and train[0].dtype != torch.uint8:
+    if not (augment is mix is None) and train[0].dtype != torch.uint8:
         raise ValueError(
             "augmentation changes the images in every epoch, but these inputs are features that "
-            "were computed once; train the backbone on uint8 images, or leave out augment"
+            "were computed once; train the backbone on uint8 images, or leave out augment and mix"
         )
+    if mix is not None:
+        check_mix(mix, num_classes)
 
 
 def _try(model: nn.Module, inputs: Tensor) -> Tensor:

@@ -5,11 +5,13 @@ from typing import Any
 
 from tlcourse.book.answers.chapter_07 import EXERCISES as CHAPTER_07
 from tlcourse.book.answers.chapter_10 import EXERCISES as CHAPTER_10
+from tlcourse.book.answers.chapter_15 import EXERCISES as CHAPTER_15
+from tlcourse.book.answers.chapter_16 import EXERCISES as CHAPTER_16
 from tlcourse.book.answers.exercise import Exercise
 from tlcourse.book.cards import card, present
-from tlcourse.suggestions import did_you_mean
+from tlcourse.suggestions import look_up
 
-EXERCISES: dict[str, Exercise] = {**CHAPTER_07, **CHAPTER_10}
+EXERCISES: dict[str, Exercise] = {**CHAPTER_07, **CHAPTER_10, **CHAPTER_15, **CHAPTER_16}
 
 
 def check_answer(exercise: str, answer: Any) -> None:
@@ -33,10 +35,7 @@ def check_answer(exercise: str, answer: Any) -> None:
     >>> check_answer("10-1", 2)
     ✘ 2 is not it yet. Write both counts as a line in the number of classes; where do they cross?
     """
-    if exercise not in EXERCISES:
-        near = did_you_mean(exercise, EXERCISES)
-        raise ValueError(f"no exercise {exercise!r}; there are {', '.join(EXERCISES)}{near}")
-    asked = EXERCISES[exercise]
+    asked = look_up(exercise, EXERCISES, "exercise")
     if isinstance(answer, EllipsisType):
         sign, verdict = "○", "not answered yet: put your answer in place of the three dots"
         present(f"{sign} {verdict}", card(sign, verdict))
