@@ -24,7 +24,7 @@ def _cells() -> tuple[Settings, ...]:
     """Split by split, so that what has been run is balanced whenever it stops."""
 
     def cell(dataset: str, per_class: int, split: int, arm: str) -> Settings:
-        task = {"dataset": dataset, "per_class": per_class, "split": split}
+        task: Settings = {"dataset": dataset, "per_class": per_class, "split": split}
         return {**FIXED, **task, "arm": arm, "recipe": regulariser_recipe(arm)}
 
     arms = (
@@ -32,7 +32,7 @@ def _cells() -> tuple[Settings, ...]:
         *((dataset, size, arm) for dataset, size in BY_SIZE.items() for arm in ("none", "light")),
         *(("digits", 20, arm) for arm in DIGITS),
     )
-    return tuple(cell(*task, split, arm) for split in SPLITS for *task, arm in arms)
+    return tuple(cell(dataset, size, split, arm) for split in SPLITS for dataset, size, arm in arms)
 
 
 def _against_none(
