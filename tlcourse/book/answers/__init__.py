@@ -3,12 +3,15 @@
 from types import EllipsisType
 from typing import Any
 
+from tlcourse.book.answers.chapter_06 import EXERCISES as CHAPTER_06
+from tlcourse.book.answers.chapter_08 import EXERCISES as CHAPTER_08
+from tlcourse.book.answers.chapter_09 import EXERCISES as CHAPTER_09
 from tlcourse.book.answers.chapter_10 import EXERCISES as CHAPTER_10
 from tlcourse.book.answers.exercise import Exercise
 from tlcourse.book.cards import card, present
 from tlcourse.suggestions import did_you_mean
 
-EXERCISES: dict[str, Exercise] = {**CHAPTER_10}
+EXERCISES: dict[str, Exercise] = {**CHAPTER_06, **CHAPTER_08, **CHAPTER_09, **CHAPTER_10}
 
 
 def check_answer(exercise: str, answer: Any) -> None:
