@@ -1,5 +1,7 @@
 """Answers outside the chapters: right ones, wrong ones, and functions that a reader writes."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -75,17 +77,90 @@ def of_logits(model: nn.Module, images: Tensor) -> Tensor:
     return ((model(images) + model(images.flip(-1))) / 2).softmax(1)
 
 
+def a_tenth(best: float, factor: float) -> tuple[float, float]:
+    return best * factor, best
+
+
+def the_head_ten_times_faster(best: float, factor: float) -> tuple[float, float]:
+    return best, best / factor
+
+
+def plan(stages: list[str], every: int) -> dict[str, int]:
+    return {stage: every * (k + 1) for k, stage in enumerate(reversed(stages[:-1]))}
+
+
+def the_first_first(stages: list[str], every: int) -> dict[str, int]:
+    return {stage: every * (k + 1) for k, stage in enumerate(stages[:-1])}
+
+
+def part(step: int, first: int, mult: int) -> float:
+    while step >= first:
+        step, first = step - first, first * mult
+    return (1 + math.cos(math.pi * step / first)) / 2
+
+
+def without_longer_cycles(step: int, first: int, mult: int) -> float:
+    return part(step, first, 1)
+
+
+def normalise(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0, keepdim=True)
+    return gamma[:, None, None] * (x - mean) / (variance + 1e-5).sqrt() + beta[:, None, None]
+
+
+def each_image_by_itself(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    return torch.stack([normalise(image[None], gamma, beta)[0] for image in x])
+
+
 @pytest.mark.parametrize(
     ("exercise", "answer"),
-    [("07-1", 263), ("07-2", lambda t, p, a, b: 100 * (t.loc[p, a] - t.loc[p, b])),
-     ("07-4", mmd2), ("07-5", "b"), ("07-6", "ebc"), ("07-7", 9.95),
-     ("07-8", "a d"), ("07-9", leep_of), ("07-10", lambda v, t: t[max(v, key=v.get)]),
-     ("10-1", 17), ("10-2", 6.9078), ("10-3", dropout), ("10-4", push), ("10-5", "C"),
-     ("10-6", "a, c, d"), ("10-7", 20),
-     ("16-1", 0.91), ("16-2", mixed_loss),
-     ("16-3", moving_average), ("16-4", two_ways), ("16-5", "b"), ("16-6", "e, b"),
-     ("16-7", 2.83), ("16-8", "B")],
-)  # fmt: skip
+    [
+        ("06-1", 414_722),
+        ("06-2", 19.4),
+        ("06-3", 12),
+        ("06-4", a_tenth),
+        ("06-5", "b"),
+        ("06-6", "c, b"),
+        ("06-7", "BC"),
+        ("08-1", 3_197_959),
+        ("08-2", 308.9),
+        ("08-3", 10),
+        ("08-4", plan),
+        ("08-5", part),
+        ("08-6", "b"),
+        ("08-7", "c"),
+        ("09-1", 42_016),
+        ("09-2", 0.651),
+        ("09-3", 10),
+        ("09-4", normalise),
+        ("09-5", "b"),
+        ("09-6", 8),
+        ("07-1", 263),
+        ("07-2", lambda t, p, a, b: 100 * (t.loc[p, a] - t.loc[p, b])),
+        ("07-4", mmd2),
+        ("07-5", "b"),
+        ("07-6", "ebc"),
+        ("07-7", 9.95),
+        ("07-8", "a d"),
+        ("07-9", leep_of),
+        ("07-10", lambda v, t: t[max(v, key=v.get)]),
+        ("10-1", 17),
+        ("10-2", 6.9078),
+        ("10-3", dropout),
+        ("10-4", push),
+        ("10-5", "C"),
+        ("10-6", "a, c, d"),
+        ("10-7", 20),
+        ("16-1", 0.91),
+        ("16-2", mixed_loss),
+        ("16-3", moving_average),
+        ("16-4", two_ways),
+        ("16-5", "b"),
+        ("16-6", "e, b"),
+        ("16-7", 2.83),
+        ("16-8", "B"),
+    ],
+)
 def test_right(exercise, answer, capsys):
     check_answer(exercise, answer)
     assert capsys.readouterr().out.startswith("✔ right")
@@ -93,15 +168,47 @@ def test_right(exercise, answer, capsys):
 
 @pytest.mark.parametrize(
     ("exercise", "answer"),
-    [("07-1", 261), ("07-2", lambda t, p, a, b: t.loc[p, a] - t.loc[p, b]),
-     ("07-4", biased_mmd2), ("07-5", "a"), ("07-6", "b"), ("07-7", 3), ("07-8", "a"),
-     ("07-9", lambda p, y: 0.0), ("07-10", best_test),
-     ("10-1", 16), ("10-2", 6.0), ("10-3", without_scaling), ("10-4", the_wrong_way), ("10-5", "b"),
-     ("10-6", "acde"), ("10-7", 64), ("10-1", "seventeen"), ("10-3", 3),
-     ("16-1", 0.9),
-     ("16-2", mixed_the_wrong_way), ("16-3", from_zero), ("16-4", of_logits), ("16-5", "a"),
-     ("16-6", "bce"), ("16-7", 3), ("16-8", "d")],
-)  # fmt: skip
+    [
+        ("06-1", 2_562),
+        ("06-2", 20.5),
+        ("06-3", -3),
+        ("06-4", the_head_ten_times_faster),
+        ("06-6", "abc"),
+        ("08-2", 118.8),
+        ("08-4", the_first_first),
+        ("08-5", without_longer_cycles),
+        ("08-6", "bc"),
+        ("09-2", 0.9),
+        ("09-4", each_image_by_itself),
+        ("09-6", 80),
+        ("07-1", 261),
+        ("07-2", lambda t, p, a, b: t.loc[p, a] - t.loc[p, b]),
+        ("07-4", biased_mmd2),
+        ("07-5", "a"),
+        ("07-6", "b"),
+        ("07-7", 3),
+        ("07-8", "a"),
+        ("07-9", lambda p, y: 0.0),
+        ("07-10", best_test),
+        ("10-1", 16),
+        ("10-2", 6.0),
+        ("10-3", without_scaling),
+        ("10-4", the_wrong_way),
+        ("10-5", "b"),
+        ("10-6", "acde"),
+        ("10-7", 64),
+        ("10-1", "seventeen"),
+        ("10-3", 3),
+        ("16-1", 0.9),
+        ("16-2", mixed_the_wrong_way),
+        ("16-3", from_zero),
+        ("16-4", of_logits),
+        ("16-5", "a"),
+        ("16-6", "bce"),
+        ("16-7", 3),
+        ("16-8", "d"),
+    ],
+)
 def test_wrong_gets_a_hint_and_raises_nothing(exercise, answer, capsys):
     check_answer(exercise, answer)
     assert "is not it yet" in capsys.readouterr().out

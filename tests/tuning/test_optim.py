@@ -79,8 +79,16 @@ def test_schedules():
     assert curve(constant, 3) == [2.0] * 3
     assert curve(cosine, 8) == pytest.approx(half_cosine(8))
     assert curve(WarmRestarts(cycles=3), 12) == pytest.approx(half_cosine(4) * 3)
+    longer = half_cosine(2) + half_cosine(4) + half_cosine(8)
+    assert curve(WarmRestarts(cycles=3, mult=2), 14) == pytest.approx(longer)
     rising = [2 / 3, 2 / 3 + 2 / 3]  # from one third of the rate to all of it in two steps
     assert curve(WarmUp(share=0.2), 10) == pytest.approx(rising + half_cosine(8))
+
+
+@pytest.mark.parametrize("wrong", [{"cycles": 0}, {"mult": 0}])
+def test_restarts_do_not_shrink(wrong):
+    with pytest.raises(ValueError, match="expected 1 or more of both"):
+        WarmRestarts(**wrong)
 
 
 def test_defaults_are_the_papers():

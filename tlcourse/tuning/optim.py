@@ -126,7 +126,12 @@ def cosine(optimizer: Optimizer, total_steps: int) -> LRScheduler:
 
 @dataclass(frozen=True)
 class WarmRestarts:
-    """``cycles`` cosines of equal length, each starting again at the full rate.
+    """``cycles`` cosines, each starting again at the full rate and ``mult`` times longer.
+
+    Raises
+    ------
+    ValueError
+        For less than one cycle, and for cycles that would shrink.
 
     References
     ----------
@@ -137,12 +142,25 @@ class WarmRestarts:
     >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     >>> WarmRestarts(cycles=3)(optimizer, total_steps=12).T_0
     4
+    >>> WarmRestarts(cycles=3, mult=2)(optimizer, total_steps=70).T_0  # restarts at 10 and 30
+    10
     """
 
     cycles: int = 3
+    mult: int = 1
+
+    def __post_init__(self) -> None:
+        if self.cycles < 1 or self.mult < 1:
+            raise ValueError(
+                f"{self.cycles} cycles, each {self.mult} times as long as the last; "
+                "expected 1 or more of both"
+            )
 
     def __call__(self, optimizer: Optimizer, total_steps: int) -> LRScheduler:
-        return CosineAnnealingWarmRestarts(optimizer, T_0=-(-total_steps // self.cycles))
+        firsts = sum(self.mult**k for k in range(self.cycles))  # a run, in first cycles
+        return CosineAnnealingWarmRestarts(
+            optimizer, T_0=-(-total_steps // firsts), T_mult=self.mult
+        )
 
 
 @dataclass(frozen=True)

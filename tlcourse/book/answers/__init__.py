@@ -4,6 +4,9 @@ from types import EllipsisType
 from typing import Any
 
 from tlcourse.book.answers.chapter_07 import EXERCISES as CHAPTER_07
+from tlcourse.book.answers.chapter_06 import EXERCISES as CHAPTER_06
+from tlcourse.book.answers.chapter_08 import EXERCISES as CHAPTER_08
+from tlcourse.book.answers.chapter_09 import EXERCISES as CHAPTER_09
 from tlcourse.book.answers.chapter_10 import EXERCISES as CHAPTER_10
 from tlcourse.book.answers.chapter_15 import EXERCISES as CHAPTER_15
 from tlcourse.book.answers.chapter_16 import EXERCISES as CHAPTER_16
@@ -11,7 +14,15 @@ from tlcourse.book.answers.exercise import Exercise
 from tlcourse.book.cards import card, present
 from tlcourse.suggestions import look_up
 
-EXERCISES: dict[str, Exercise] = {**CHAPTER_07, **CHAPTER_10, **CHAPTER_15, **CHAPTER_16}
+EXERCISES: dict[str, Exercise] = {
+    **CHAPTER_06,
+    **CHAPTER_07,
+    **CHAPTER_08,
+    **CHAPTER_09,
+    **CHAPTER_10,
+    **CHAPTER_15,
+    **CHAPTER_16,
+}
 
 
 def check_answer(exercise: str, answer: Any) -> None:
