@@ -3,8 +3,8 @@
 from types import EllipsisType
 from typing import Any
 
-from tlcourse.book.answers.chapter_07 import EXERCISES as CHAPTER_07
 from tlcourse.book.answers.chapter_06 import EXERCISES as CHAPTER_06
+from tlcourse.book.answers.chapter_07 import EXERCISES as CHAPTER_07
 from tlcourse.book.answers.chapter_08 import EXERCISES as CHAPTER_08
 from tlcourse.book.answers.chapter_09 import EXERCISES as CHAPTER_09
 from tlcourse.book.answers.chapter_10 import EXERCISES as CHAPTER_10
