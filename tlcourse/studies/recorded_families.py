@@ -10,8 +10,8 @@ from tlcourse.errors import StudyError
 from tlcourse.evidence import Effect, Verdict, decide_together
 from tlcourse.studies.findings import findings, findings_alone
 from tlcourse.studies.report import as_table, describe_setting, provenance
-from tlcourse.studies.study import Comparison, Study
-from tlcourse.suggestions import did_you_mean, look_up
+from tlcourse.studies.study import Study
+from tlcourse.suggestions import did_you_mean
 
 
 def family_effects(study: Study, family: str) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def family_effects(study: Study, family: str) -> pd.DataFrame:
     StudyError
         For a family that the study does not have.
     """
-    found = findings(_only(study, family))
+    found = findings(study.only(family))
     return as_table(found).assign(id=[finding.id for finding in found]).set_index("id")
 
 
@@ -60,7 +60,7 @@ def recorded_family(
     ClaimFailed
         When a verdict is not what the text says.
     """
-    alone = {finding.id: finding for finding in findings_alone(_only(study, family))}
+    alone = {finding.id: finding for finding in findings_alone(study.only(family))}
     effects = decide_together([finding.effect for finding in alone.values()])
     together = dict(zip(alone, effects, strict=True))
     for id in says:
@@ -88,11 +88,3 @@ def recorded_family(
 def _is_decided(effect: Effect) -> bool:
     """Whether the runs decide, or would have seen an effect that matters."""
     return effect.verdict != "undecided" or effect.detectable <= effect.matters
-
-
-def _only(study: Study, family: str) -> Study:
-    """A study with the comparisons of one family."""
-    families: dict[str, list[Comparison]] = {}
-    for comparison in study.comparisons:
-        families.setdefault(comparison.family, []).append(comparison)
-    return replace(study, comparisons=tuple(look_up(family, families, "family", StudyError)))

@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ import pandas as pd
 from tlcourse.advice.pools import Backend
 from tlcourse.advice.sweeps import Report, Result, Settings, read_results, sweep
 from tlcourse.environment import environment
+from tlcourse.errors import StudyError
 from tlcourse.files import replacing
 from tlcourse.runtime import DATA_DIR
+from tlcourse.suggestions import look_up
 
 RESULTS = DATA_DIR / "results"
 
@@ -76,6 +78,13 @@ class Study:
     comparisons: tuple[Comparison, ...]
     left_out: str = ""
     over: str = "split"
+
+    def only(self, family: str) -> "Study":
+        """The same with the comparisons of one family; StudyError names them for an unknown one."""
+        families: dict[str, list[Comparison]] = {}
+        for comparison in self.comparisons:
+            families.setdefault(comparison.family, []).append(comparison)
+        return replace(self, comparisons=tuple(look_up(family, families, "family", StudyError)))
 
     @property
     def path(self) -> Path:
