@@ -43,7 +43,7 @@ _FURTHER = {  # made of the laptop's images: measured, not trained on yet
 }
 MATRICES = {
     "quick": Matrix(
-        {"scenes": (5, 10), "elpv": (5, 20)}, seeds=3, image_size=48, steps=30, max_test=100
+        {"scenes": (5,), "elpv": (20,)}, seeds=3, image_size=48, steps=30, max_test=100
     ),
     "laptop": Matrix(_LAPTOP, seeds=5, image_size=64),
     "further": Matrix(dict(sorted(_FURTHER.items())), seeds=5, image_size=64),
