@@ -10,13 +10,13 @@ from torch import Tensor
 from tlcourse.advice.strategies import STEPS, STRATEGIES
 from tlcourse.advice.strategy_training import train
 from tlcourse.advice.sweeps import Settings
-from tlcourse.advice.tasks import OBJECT_SHARE
+from tlcourse.advice.tasks import OBJECT_SHARE, Drawn
 from tlcourse.datasets import few, load_dataset, make_scenes
 from tlcourse.datasets.scenes import Scenes
 from tlcourse.environment import environment
 from tlcourse.networks.backbones import BACKBONE, load_backbone
 from tlcourse.shapes import Data
-from tlcourse.studies.outcomes import packed
+from tlcourse.studies.measuring import scored
 from tlcourse.studies.probing import fit_probe, pooled_stages
 from tlcourse.studies.study import Comparison, Study
 from tlcourse.tuning.training import predict
@@ -88,7 +88,8 @@ def learn_biased(
     -------
     dict
         Accuracies on scenes of other animals, the same objects on the same backgrounds: ``plain``,
-        in any colour, and ``swapped``, in the colour of the next class; and their ``outcomes``.
+        in any colour, and ``swapped``, in the colour of the class across the circle of hues; and
+        their ``outcomes``.
     """
     parts = {
         part: _scenes(part, count, image_size, split)
@@ -122,12 +123,8 @@ def learn_biased(
             name: predict(trained, shown.data[0]).argmax(1).numpy()
             for name, shown in tested.items()
         }
-    right = {name: answers[name] == shown.data[1].numpy() for name, shown in tested.items()}
-    return {
-        **{name: float(of.mean()) for name, of in right.items()},
-        "outcomes": {name: packed(of, tested[name].animals) for name, of in right.items()},
-        "commit": environment()["commit"],
-    }
+    drawn = {name: Drawn(*shown.data, shown.animals) for name, shown in tested.items()}
+    return {**scored(answers, drawn), "commit": environment()["commit"]}
 
 
 def _scenes(part: str, per_class: int, image_size: int, split: int) -> Scenes:

@@ -17,7 +17,7 @@ from tlcourse.errors import StudyError
 from tlcourse.networks.backbones import Backbone, load_backbone
 from tlcourse.studies.arms import WITHOUT_A_MIRROR
 from tlcourse.studies.measuring import choose_and_test
-from tlcourse.suggestions import did_you_mean
+from tlcourse.suggestions import look_up
 from tlcourse.tuning.augmentation import augmentation as policy
 from tlcourse.tuning.batchnorm import Policy, set_policy
 from tlcourse.tuning.param_groups import param_groups
@@ -64,10 +64,7 @@ def regulariser(name: str) -> Regulariser:
     >>> regulariser("smoothing").label_smoothing
     0.1
     """
-    if name not in REGULARISERS:
-        near = did_you_mean(name, REGULARISERS)
-        raise StudyError(f"no regulariser {name!r}; there are {', '.join(REGULARISERS)}{near}")
-    return REGULARISERS[name]
+    return look_up(name, REGULARISERS, "regulariser", StudyError)
 
 
 def regulariser_recipe(name: str) -> str:
