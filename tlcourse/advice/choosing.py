@@ -135,7 +135,7 @@ def choose(
     gains = table["gain"]  # the best first
     if measured.costs:
         gains = gains[cost <= max(60 * minutes, cost.min())]
-    by_source = basis.runs.accuracy.groupby(level="source").mean()
+    by_source = basis.runs.by_source
     equal = [arm for arm in gains.index if _behind(by_source, gains.index[0], arm)[1] == "equal"]
     strategy = str(cost[equal].idxmin())
     return Advice(
@@ -161,7 +161,7 @@ def _table(measured: Measured, basis: Basis) -> tuple[pd.DataFrame, bool]:
     gain = mean if fixed else expectation.gains.predict(features.to_frame().T).iloc[0]
     table = pd.DataFrame({"gain": gain}).sort_values("gain", ascending=False)
     table["behind"] = table["gain"].iloc[0] - table["gain"]
-    by_source = basis.runs.accuracy.groupby(level="source").mean()
+    by_source = basis.runs.by_source
     compared = {arm: _behind(by_source, table.index[0], arm) for arm in table.index}
     table = table.join(pd.DataFrame(compared, index=["error", "verdict"]).T)
     table["error"] = table["error"].astype(float)

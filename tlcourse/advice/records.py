@@ -45,6 +45,11 @@ class Runs(NamedTuple):
         """The source of each run."""
         return self.accuracy.index.get_level_values("source")
 
+    @property
+    def by_source(self) -> pd.DataFrame:
+        """The mean accuracy of each arm (columns) in each source (rows)."""
+        return self.accuracy.groupby(level="source").mean()
+
     def at(self, chosen: np.ndarray) -> "Runs":
         """Some of the runs, by a mask (N,)."""
         return Runs(*(table[chosen] for table in self))
