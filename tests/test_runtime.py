@@ -6,9 +6,17 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from tlcourse.files import replacing
-from tlcourse.runtime import BUILD_DIR, REPO_DIR, profile, progress, seed_everything
+from tlcourse.runtime import (
+    BUILD_DIR,
+    REPO_DIR,
+    one_blas_thread,
+    profile,
+    progress,
+    seed_everything,
+)
 
 
 def draw():
@@ -28,6 +36,18 @@ def test_one_seed_for_all_generators():
 def test_a_seed_out_of_range(seed):
     with pytest.raises(ValueError, match=r"expected 0 <= seed"):
         seed_everything(seed)
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_linear_algebra_on_one_thread_and_back():
+    before, for_torch = blas_threads(), torch.get_num_threads()
+    with one_blas_thread():
+        assert blas_threads() == [1] * len(before) and before
+        assert torch.get_num_threads() == for_torch
+    assert blas_threads() == before
 
 
 def test_profile_is_quick_unless_full_is_asked_for(monkeypatch):

@@ -1,4 +1,4 @@
-"""Paths, profile and device, the one seed helper, the one stopwatch and the one progress bar."""
+"""Paths, profile, device and threads, the one seed helper, stopwatch and progress bar."""
 
 import os
 import random
@@ -12,6 +12,7 @@ from typing import Literal, TypeVar, cast
 import numpy as np
 import platformdirs
 import torch
+from threadpoolctl import threadpool_limits
 
 # In a clone all is beside the package. Installed from a wheel, the data are inside it, and what is
 # built or fetched goes to the user's cache.
@@ -53,6 +54,15 @@ def mixed_precision() -> torch.autocast:
     Training, evaluation and cached features all use it, so that they give the same numbers.
     """
     return torch.autocast(device().type, torch.float16, enabled=device().type == "cuda")
+
+
+def one_blas_thread() -> threadpool_limits:
+    """A context in which NumPy's and SciPy's linear algebra computes on one thread.
+
+    A logistic regression is thousands of products of small matrices: several threads wait for each
+    other longer than they compute, and two of them took up to 14 times as long as one.
+    """
+    return threadpool_limits(limits=1, user_api="blas")
 
 
 def seed_everything(seed: int) -> None:

@@ -10,11 +10,11 @@ from tlcourse.datasets import load_dataset
 from tlcourse.errors import StudyError
 from tlcourse.networks import engine
 from tlcourse.networks.backbones import load_backbone
+from tlcourse.networks.pooled import pooled_stages
 from tlcourse.studies import STUDIES, spot_check
 from tlcourse.studies.frozen import ARMS, STAGES, classify_frozen
 from tlcourse.studies.frozen_split import SplitKey, described, first
 from tlcourse.studies.outcomes import outcomes_of
-from tlcourse.studies.probing import pooled_stages
 
 LITE0 = "efficientnet_lite0"
 KEY = SplitKey("cutouts", 0, 64, LITE0, 0, 0, 60)

@@ -7,12 +7,13 @@ import torch
 from tlcourse.datasets import load_dataset
 from tlcourse.errors import StudyError
 from tlcourse.networks.backbones import load_backbone
+from tlcourse.networks.pooled import pooled_stages
 from tlcourse.studies import STUDIES, probing
 from tlcourse.studies.arms import ARMS, Arm, augment, fingerprint
 from tlcourse.studies.batchnorm import BATCHNORM
 from tlcourse.studies.measuring import forgetting
 from tlcourse.studies.outcomes import outcomes_of
-from tlcourse.studies.probing import fit_probe, pooled_stages
+from tlcourse.studies.probing import fit_probe
 from tlcourse.studies.race import race
 from tlcourse.studies.transfer_race import TRANSFER_RACE, cell, columns
 from tlcourse.studies.transfer_race_pilot import PILOT

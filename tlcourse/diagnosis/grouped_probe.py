@@ -9,6 +9,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tlcourse.runtime import one_blas_thread
+
 FOLDS = 5
 
 
@@ -68,7 +70,7 @@ def grouped_probe(
     number = min(FOLDS, len(np.unique(groups)), int(np.unique(labels, return_counts=True)[1].max()))
     if number > 1:
         folds = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), one_blas_thread():
             # A class may have fewer groups than there are folds; after ReLU some features are 0 in
             # every image of a class. Neither is a fault.
             warnings.simplefilter("ignore")

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tlcourse.diagnosis.grouped_probe import FOLDS, linear_classifier
 from tlcourse.diagnosis.samples import check_finite, check_samples
+from tlcourse.runtime import one_blas_thread
 from tlcourse.shapes import Features, Labels, Logits
 
 ITERATIONS = 200
@@ -195,7 +196,7 @@ def _cross_validated(model: object, features: Tensor, labels: Tensor, seed: int)
     if smallest < 2:
         raise ValueError("a class has one image; cross-validation needs 2 or more of each")
     folds = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), one_blas_thread():
         # After ReLU some features are 0 in every image of a class; that is no fault.
         warnings.filterwarnings("ignore", message=".*zero standard deviation")
         warnings.filterwarnings("ignore", message="invalid value encountered in divide")

@@ -15,9 +15,10 @@ from tlcourse.datasets import few, load_dataset, make_scenes
 from tlcourse.datasets.scenes import Scenes
 from tlcourse.environment import environment
 from tlcourse.networks.backbones import BACKBONE, load_backbone
+from tlcourse.networks.pooled import pooled_stages
 from tlcourse.shapes import Data
 from tlcourse.studies.measuring import scored
-from tlcourse.studies.probing import fit_probe, pooled_stages
+from tlcourse.studies.probing import fit_probe
 from tlcourse.studies.study import Comparison, Study
 from tlcourse.tuning.training import predict
 

@@ -5,8 +5,8 @@ from skimage.feature import hog
 from torch.nn.functional import interpolate
 
 from tlcourse.networks.backbones import Backbone
+from tlcourse.networks.pooled import pooled_stages
 from tlcourse.shapes import Images
-from tlcourse.studies.probing import pooled_stages
 
 PIXELS = 16  # the side of the image that raw pixels are taken from
 CELLS = 8  # of HOG along a side, as Dalal and Triggs have on the side of 64 px of their windows

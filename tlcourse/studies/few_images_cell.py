@@ -17,10 +17,12 @@ from tlcourse.datasets import load_dataset, make_scenes
 from tlcourse.environment import environment
 from tlcourse.errors import StudyError
 from tlcourse.networks.backbones import load_backbone
+from tlcourse.networks.pooled import pooled_stages
+from tlcourse.runtime import one_blas_thread
 from tlcourse.shapes import Images
 from tlcourse.studies.frozen_split import first
 from tlcourse.studies.outcomes import packed
-from tlcourse.studies.probing import Arrays, Probe, fit_probe, pooled_stages
+from tlcourse.studies.probing import Arrays, Probe, fit_probe
 from tlcourse.suggestions import did_you_mean
 
 MADE = ("rendered_too", "matched_too", "matched")
@@ -179,7 +181,8 @@ def _semi_supervised(
         learner = SelfTrainingClassifier(
             LogisticRegression(C=probe.c, max_iter=1000), threshold=SURE
         )
-        return make_pipeline(StandardScaler(), learner).fit(vectors, known)
+        with one_blas_thread():
+            return make_pipeline(StandardScaler(), learner).fit(vectors, known)
     spreading = LabelSpreading(kernel="knn", n_neighbors=NEIGHBOURS, max_iter=200)
     with np.errstate(invalid="ignore"):
         classifier = make_pipeline(StandardScaler(), spreading).fit(vectors, known)

@@ -12,8 +12,9 @@ from tlcourse.advice.strategy_training import Trained
 from tlcourse.advice.tasks import Drawn, Task, make_task
 from tlcourse.datasets import noise
 from tlcourse.networks.backbones import Backbone, load_backbone
+from tlcourse.networks.pooled import pooled_stages
 from tlcourse.studies.outcomes import packed
-from tlcourse.studies.probing import fit_probe, pooled_stages
+from tlcourse.studies.probing import fit_probe
 from tlcourse.tuning.training import evaluate, predict
 
 NECK = "neck"  # the features behind it are what a head sees

@@ -8,7 +8,7 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tlcourse.networks.pooled import pooled_stages as pooled_stages
+from tlcourse.runtime import one_blas_thread
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)  # scikit-learn's C, the inverse of the penalty
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -28,11 +28,12 @@ def fit_probe(train: Arrays, validation: Arrays) -> Probe:
 
     Best is the highest accuracy, then the lowest log loss.
     """
+    features, labels = validation
     probes = []
-    for c in PENALTIES:
-        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000))
-        classifier.fit(*train)
-        features, labels = validation
-        loss = log_loss(labels, classifier.predict_proba(features), labels=classifier.classes_)
-        probes.append(Probe(classifier, c, classifier.score(features, labels), loss))
+    with one_blas_thread():
+        for c in PENALTIES:
+            classifier = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000))
+            classifier.fit(*train)
+            loss = log_loss(labels, classifier.predict_proba(features), labels=classifier.classes_)
+            probes.append(Probe(classifier, c, classifier.score(features, labels), loss))
     return max(probes, key=lambda probe: (probe.accuracy, -probe.loss))

@@ -10,10 +10,11 @@ from tlcourse.advice.tasks import Task, make_task
 from tlcourse.environment import environment
 from tlcourse.errors import StudyError
 from tlcourse.networks.backbones import Backbone, load_backbone
+from tlcourse.networks.pooled import pooled_stages
 from tlcourse.runtime import seed_everything
 from tlcourse.studies.arms import Augmentation, arm_named, augment, fingerprint
 from tlcourse.studies.measuring import all_tests, choose_and_test, forgetting, scored, together
-from tlcourse.studies.probing import fit_probe, pooled_stages
+from tlcourse.studies.probing import fit_probe
 from tlcourse.tuning.batchnorm import Policy
 
 PROBE = "probe"
