@@ -16,8 +16,8 @@ from tlcourse.evidence import (
     decide,
     decide_together,
     detectable_effect,
+    effects_table,
     holm,
-    images_factor,
     mean_interval,
     runs_needed,
     split_overlap,
@@ -154,8 +154,24 @@ def test_power_of_splits_is_what_simulation_gives():
 
 def test_where_no_number_of_runs_suffices_more_images_do():
     assert runs_needed(0.03, 0.03, overlap=1 / 3) == math.inf
-    factor = images_factor(0.03, 0.03, 15, overlap=1 / 3)
-    assert detectable_effect(0.03 / factor**0.5, 15, overlap=1 / 3) == pytest.approx(0.03)
-    assert images_factor(1, 0.03, 15) == 1
+    splits = [0.03 * x for x in range(-7, 8)]
+    effect = decide(splits, matters=0.03, overlap=1 / 3)
+    sd = effect.sd / effect.images_factor**0.5
+    assert detectable_effect(sd, 15, overlap=1 / 3) == pytest.approx(0.03)
+    assert decide(splits, matters=3).images_factor == 1
+    assert math.isnan(decide([1.0, 1.0, 1.0], matters=0.03).images_factor)
     with pytest.raises(ValueError, match="one that is there to be found"):
         runs_needed(0.0, 1.0)
+
+
+def test_a_table_of_effects_is_one_family():
+    gains = {"a": [0.05, 0.06, 0.07, 0.04], "b": [0.2, -0.1, 0.0, 0.1], "alike": [0.1] * 3}
+    table = effects_table({name: decide(g, matters=0.02) for name, g in gains.items()})
+    alone = detectable_effect(np.std(gains["b"], ddof=1), 4, alpha=0.05 / 3)
+    assert table.loc["b", "detectable"] == pytest.approx(alone)
+    assert table.loc["b", "images_factor"] == pytest.approx((alone / 0.02) ** 2)
+    needed = int(table.loc["a", "runs_needed"])
+    sd = np.std(gains["a"], ddof=1)
+    assert detectable_effect(sd, needed, alpha=0.05 / 3) <= 0.02
+    assert detectable_effect(sd, needed - 1, alpha=0.05 / 3) > 0.02
+    assert table.loc["alike", ["runs_needed", "images_factor"]].isna().all()

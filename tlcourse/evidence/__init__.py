@@ -8,8 +8,9 @@ from tlcourse.evidence.intervals import (
     mean_interval,
     split_overlap,
 )
-from tlcourse.evidence.power import detectable_effect, images_factor, runs_needed
+from tlcourse.evidence.power import detectable_effect, runs_needed
 from tlcourse.evidence.provenance import Provenance
+from tlcourse.evidence.tables import effects_table
 from tlcourse.evidence.verdicts import (
     Effect,
     Side,
@@ -33,9 +34,9 @@ __all__ = [
     "decide_crossed",
     "decide_together",
     "detectable_effect",
+    "effects_table",
     "equivalent_size",
     "holm",
-    "images_factor",
     "mean_interval",
     "runs_needed",
     "split_overlap",

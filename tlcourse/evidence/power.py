@@ -60,7 +60,7 @@ def runs_needed(effect: float, sd: float, *, overlap: float = 0.0, alpha: float 
     """How many runs find a mean of ``effect`` with a probability of 80 %.
 
     Where runs share images, their mean has an error that more runs never remove, s² · ``overlap``:
-    then no number may suffice, and ``images_factor`` says how many more images would.
+    then no number may suffice, and ``Effect.images_factor`` says how many more images would.
 
     Parameters
     ----------
@@ -97,36 +97,6 @@ def runs_needed(effect: float, sd: float, *, overlap: float = 0.0, alpha: float 
         middle = (few + many) // 2
         few, many = (few, middle) if seen(middle) <= abs(effect) else (middle + 1, many)
     return few
-
-
-def images_factor(effect: float, sd: float, runs: int, *, overlap: float = 0.0) -> float:
-    """By how much the pool must grow, test part and all, for ``runs`` splits to find ``effect``.
-
-    It takes the spread to come from which images are tested, so that sd² falls as 1 / images.
-
-    Parameters
-    ----------
-    effect, sd, runs, overlap
-        As in ``runs_needed`` and ``detectable_effect``.
-
-    Returns
-    -------
-    float
-        1 where the images suffice.
-
-    Raises
-    ------
-    ValueError
-        For an effect of 0.
-
-    Examples
-    --------
-    >>> round(images_factor(0.03, 0.03, 15, overlap=1 / 3), 1)
-    3.6
-    """
-    if effect == 0 or not math.isfinite(effect):
-        raise ValueError(f"effect is {effect}; expected one that is there to be found")
-    return max(1.0, (detectable_effect(sd, runs, overlap=overlap) / effect) ** 2)
 
 
 @cache

@@ -64,6 +64,16 @@ class Effect:
         return "equal" if self.p_equal <= ALPHA else "undecided"
 
     @property
+    def images_factor(self) -> float:
+        """By how much the pool must grow, test part and all, for these runs to find ``matters``.
+
+        It takes the spread to come from which images are tested, so that its square falls as
+        1 / images. 1 where the images suffice; NaN where it is not known what could be seen.
+        """
+        factor = (self.detectable / self.matters) ** 2
+        return factor if math.isnan(factor) else max(1.0, factor)
+
+    @property
     def is_small(self) -> bool:
         """Whether the whole interval is nearer to the bound than what matters."""
         return self.than - self.matters < self.low and self.high < self.than + self.matters

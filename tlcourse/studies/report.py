@@ -16,7 +16,8 @@ def as_table(found: Sequence[Finding]) -> pd.DataFrame:
     """A row for each finding: comparison, setting, effect, interval, p, verdict, detectable, runs.
 
     The interval is the 95 % interval of this finding alone; ``p`` and ``verdict`` are its family's
-    (Holm), and ``detectable`` what the family would have found with a probability of 80 %.
+    (Holm), ``detectable`` what the family would have found with a probability of 80 %, and
+    ``images_factor`` how many times the images it would take to find what matters.
 
     Examples
     --------
@@ -35,6 +36,7 @@ def as_table(found: Sequence[Finding]) -> pd.DataFrame:
                 "p": finding.effect.p,
                 "verdict": finding.effect.verdict,
                 "detectable": finding.effect.detectable,
+                "images_factor": finding.effect.images_factor,
                 "runs": finding.effect.runs,
             }
             for finding in found
@@ -87,11 +89,13 @@ def as_text(study: Study, found: Sequence[Finding]) -> str:
                 f"{row.p:.3f}",
                 row.verdict,
                 f"{row.detectable:.3f}",
+                f"{row.images_factor:.1f}",
                 row.runs,
             ]
             for row in rows.itertuples()
         ]
-        headers = [comparison.id, "effect", "95 % interval", "p", "verdict", "detectable", "runs"]
+        headers = [comparison.id, "effect", "95 % interval", "p", "verdict", "detectable"]
+        headers += ["images ×", "runs"]
         lines.append(tabulate(shown, headers, disable_numparse=True))
     if study.left_out:
         lines += ["", f"Left out: {study.left_out}"]
