@@ -11,7 +11,14 @@ from tlcourse.advice.sweeps import sweep
 from tlcourse.book import ClaimFailed, start_chapter
 from tlcourse.errors import StudyError
 from tlcourse.evidence import decide, holm
-from tlcourse.studies import Comparison, Study, family_effects, read_study, recorded_family
+from tlcourse.studies import (
+    Comparison,
+    Study,
+    family_effects,
+    family_points,
+    read_study,
+    recorded_family,
+)
 
 GAINS = {("easy", "b"): 0.10, ("hard", "b"): -0.10, ("noisy", "b"): 0.02}
 NOISE = {"easy": 0.01, "hard": 0.01, "noisy": 0.08}
@@ -56,6 +63,15 @@ def test_each_setting_has_its_sign_and_its_p_after_holm_over_all(study: Study):
         for _, rows in table.groupby("dataset")
     ]
     assert effects["p"].tolist() == pytest.approx(holm(alone))
+
+
+def test_points_are_hundredths(study: Study):
+    effects, points = family_effects(study, "race"), family_points(study, "race")
+    columns = ["effect", "low", "high", "detectable"]
+    assert points[columns].to_numpy() == pytest.approx(100 * effects[columns].to_numpy(), abs=0.051)
+    factor = max(1, (effects.loc["b-better-noisy", "detectable"] / 0.03) ** 2)
+    assert points.loc["b-better-noisy", "images_factor"] == pytest.approx(factor, abs=0.051)
+    assert points["splits"].tolist() == [6, 6, 6]
 
 
 def test_a_planted_wrong_sign_stops_the_chapter(study: Study):

@@ -11,7 +11,7 @@ from tlcourse.studies.forests import forest
 from tlcourse.studies.frozen_features import FROZEN_FEATURES
 from tlcourse.studies.head_training import FeatureTask, Training, feature_task, train_head
 from tlcourse.studies.heads import HEADS
-from tlcourse.studies.recorded_families import family_effects, recorded_family
+from tlcourse.studies.recorded_families import family_effects, family_points, recorded_family
 from tlcourse.studies.regularisation import REGULARISATION
 from tlcourse.studies.report import as_table, as_text, provenance
 from tlcourse.studies.scaled_init import SCALED_INIT
@@ -57,6 +57,7 @@ __all__ = [
     "FeatureTask",
     "Training",
     "family_effects",
+    "family_points",
     "feature_task",
     "recorded_family",
     "train_head",

@@ -63,7 +63,7 @@ def forest(found: Sequence[Finding], *, title: str, effect: str) -> Picture:
             xycoords=("figure fraction", "data"),
             annotation_clip=False,
             in_layout=False,  # it may stand beside the axis, on the rows' names
-            backgroundcolor="white",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
             fontsize=9,
             fontweight="bold",
             va="center",

@@ -36,6 +36,32 @@ def family_effects(study: Study, family: str) -> pd.DataFrame:
     return as_table(found).assign(id=[finding.id for finding in found]).set_index("id")
 
 
+def family_points(study: Study, family: str) -> pd.DataFrame:
+    """``family_effects`` in points, hundredths of accuracy: what a chapter shows.
+
+    Parameters
+    ----------
+    study, family
+        As in ``family_effects``.
+
+    Returns
+    -------
+    DataFrame
+        ``effect``, the ends of its 95 % interval ``low`` and ``high``, and ``detectable``, all in
+        points; the ``verdict``; ``images_factor``, how many times the images would find what
+        matters; and the number of ``splits``.
+
+    Raises
+    ------
+    StudyError
+        For a family that the study does not have.
+    """
+    table = family_effects(study, family)
+    points = (100 * table[["effect", "low", "high", "detectable"]]).round(1)
+    factor = table["images_factor"].round(1)
+    return points.assign(verdict=table["verdict"], images_factor=factor, splits=table["runs"])
+
+
 def recorded_family(
     study: Study, family: str, says: Mapping[str, Verdict], *, unit: str = "", condition: str = ""
 ) -> None:

@@ -71,6 +71,11 @@ EXERCISES: dict[str, Exercise] = {
         "One row of the table by its place, two of its entries, times 100.",
         "Read it beside its spread: five splits gave that mean.",
     ),
+    "07-3": Exercise(
+        number(4, rel=0),
+        "Print the advice; its first line says it.",
+        "Scenes took no part in it: their own records were left out.",
+    ),
     "07-4": Exercise(
         _is_mmd,
         "Leave the diagonal out within a sample: an image is never compared with itself. Then add "
