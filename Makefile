@@ -75,6 +75,7 @@ bench: $(TESTER)
 	@$(BIN)/python benchmarks/freezing.py
 	@$(BIN)/python benchmarks/architectures.py
 	@$(BIN)/python benchmarks/compiled.py
+	@$(BIN)/python benchmarks/depthwise.py
 
 doctor: $(LEARNER)
 	@$(BIN)/python -m tlcourse doctor

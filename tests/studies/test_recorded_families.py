@@ -14,11 +14,14 @@ from tlcourse.evidence import decide, holm
 from tlcourse.studies import (
     Comparison,
     Study,
+    as_text,
     family_effects,
     family_points,
+    findings,
     read_study,
     recorded_family,
 )
+from tlcourse.studies.findings import missing_runs
 
 GAINS = {("easy", "b"): 0.10, ("hard", "b"): -0.10, ("noisy", "b"): 0.02}
 NOISE = {"easy": 0.01, "hard": 0.01, "noisy": 0.08}
@@ -83,6 +86,18 @@ def test_a_planted_wrong_sign_stops_the_chapter(study: Study):
 def test_what_could_not_be_seen_is_no_claim(study: Study):
     with pytest.raises(StudyError, match="no claim: its runs could have seen"):
         recorded_family(study, "race", {"b-better-noisy": "undecided"})
+
+
+def test_a_family_that_is_not_recorded_whole_is_no_claim(study: Study):
+    later = [dict(cell) | {"split": 6} for cell in study.cells if cell["split"] == 5]
+    longer = dataclasses.replace(study, cells=(*study.cells, *later))
+    assert missing_runs(study, read_study(study)) == 0
+    assert missing_runs(longer, read_study(longer)) == 3
+    with pytest.raises(StudyError, match="3 declared runs are not recorded.*too early"):
+        recorded_family(longer, "race", {"b-better-easy": "confirmed"})
+    assert family_points(longer, "race")["splits"].tolist() == [6, 6, 6]  # to look is free
+    assert "An interim look, at 36 of 42 cells" in as_text(longer, findings(longer))
+    assert "interim" not in as_text(study, findings(study))
 
 
 def test_unknown_ids_and_families_are_told(study: Study):

@@ -8,9 +8,9 @@ import pandas as pd
 from tlcourse.book.claims import claims_family, recorded
 from tlcourse.errors import StudyError
 from tlcourse.evidence import Effect, Verdict, decide_together
-from tlcourse.studies.findings import findings, findings_alone
+from tlcourse.studies.findings import findings, findings_alone, missing_runs
 from tlcourse.studies.report import as_table, describe_setting, provenance
-from tlcourse.studies.study import Study
+from tlcourse.studies.study import Study, read_study
 from tlcourse.suggestions import did_you_mean
 
 
@@ -82,11 +82,18 @@ def recorded_family(
     Raises
     ------
     StudyError
-        For a family or an id that there is not, and for a claim that these runs cannot decide.
+        For a family or an id that there is not, for one that is not recorded whole, and for a claim
+        that these runs cannot decide.
     ClaimFailed
         When a verdict is not what the text says.
     """
-    alone = {finding.id: finding for finding in findings_alone(study.only(family))}
+    only, record = study.only(family), read_study(study)
+    if missing := missing_runs(only, record):
+        raise StudyError(
+            f"{family} is no claim yet: {missing} declared runs are not recorded, and a verdict "
+            "before the last is a look too early; show family_points, and say that it is interim"
+        )
+    alone = {finding.id: finding for finding in findings_alone(only, record)}
     effects = decide_together([finding.effect for finding in alone.values()])
     together = dict(zip(alone, effects, strict=True))
     for id in says:

@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from tlcourse.evidence import Provenance
 from tlcourse.studies.findings import Finding
-from tlcourse.studies.study import Study, read_study
+from tlcourse.studies.study import Study, progress_of, read_study
 
 
 def as_table(found: Sequence[Finding]) -> pd.DataFrame:
@@ -74,7 +74,10 @@ def in_words(column: str, value: Any) -> str:
 def as_text(study: Study, found: Sequence[Finding]) -> str:
     """The report: question, then each comparison with what it came to in each setting."""
     table = as_table(found)
+    done, declared = progress_of(study)
     lines = [f"{study.name}: {study.question}", f"A difference of {study.matters:g} matters."]
+    if done < declared:
+        lines.append(f"An interim look, at {done} of {declared} cells: it decides nothing yet.")
     for comparison in study.comparisons:
         lines += ["", f"[{comparison.family}] {comparison.statement}"]
         rows = table[table["id"] == comparison.id] if len(table) else table

@@ -14,6 +14,7 @@ from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from tlcourse.modes import evaluating
+from tlcourse.networks.depthwise import depthwise_by_parts
 from tlcourse.runtime import device, mixed_precision, progress, seed_everything
 from tlcourse.shapes import Data, Logits, OtherData
 from tlcourse.tuning.averaging import averaged_copy
@@ -157,9 +158,10 @@ def fit(
         seed_everything(seed + 100_003 * epoch)  # an epoch's numbers depend on nothing before it
         lr = max(group["lr"] for group in optimizer.param_groups)
         row: Row = {"epoch": epoch, "lr": lr}
-        row["train_loss"], row["train_accuracy"] = _train_epoch(
-            run, train, seen, num_batches, augment, mix, label_smoothing
-        )
+        with depthwise_by_parts(model):
+            row["train_loss"], row["train_accuracy"] = _train_epoch(
+                run, train, seen, num_batches, augment, mix, label_smoothing
+            )
         if not row["train_loss"] < float("inf"):
             raise FloatingPointError(
                 f"the training loss is {row['train_loss']} in epoch {epoch} at learning rate "
