@@ -21,6 +21,9 @@ from tlcourse.networks.depthwise import depthwise_by_parts
         (7, 1, 3, 7),
         (7, 3, 0, 16),
         ((3, 5), (1, 2), (1, 0), 8),
+        ((1, 4), 1, (0, 1), 8),
+        (6, 1, 0, 9),
+        (5, 1, 4, 3),
         (5, 1, 0, 5),
     ],
 )
@@ -47,7 +50,7 @@ def test_only_what_is_slow_is_changed_and_only_within():
         {
             "large": nn.Conv2d(4, 4, 5, groups=4),
             "3 × 3": nn.Conv2d(4, 4, 3, groups=4),
-            "even": nn.Conv2d(4, 4, 4, groups=4),
+            "tall": nn.Conv2d(4, 4, (5, 3), groups=4),
             "dilated": nn.Conv2d(4, 4, 5, groups=4, dilation=2),
             "mirrored": nn.Conv2d(4, 4, 5, padding=2, groups=4, padding_mode="reflect"),
             "same": nn.Conv2d(4, 4, 5, padding="same", groups=4),

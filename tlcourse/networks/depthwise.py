@@ -1,4 +1,4 @@
-"""Depthwise convolutions with kernels beyond 3 × 3, trained on a CPU at the speed of 3 × 3."""
+"""Depthwise convolutions wider than three columns, trained on a CPU as fast as narrow ones."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,18 +11,18 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, pad
 
 Pair = tuple[int, int]
-PART = 3
+WIDTH = 3
 
 
 @contextmanager
 def depthwise_by_parts(model: nn.Module) -> Iterator[None]:
-    """Within, depthwise convolutions of a model on a CPU get their weights' gradient in parts.
+    """Within, wide depthwise convolutions of a model on a CPU get their weights' gradient in parts.
 
     On a CPU torch leaves convolutions to oneDNN. For the gradient of depthwise weights it has a
-    fast kernel for 3 × 3 and, beyond, one that took 15 to 35 times as long for 5 × 5 (torch 2.14):
-    a sixth of a training step of EfficientNet-Lite0. So k × k is put together from 3 × 3 windows
-    that lie two apart. The numbers are the same but for rounding; ``benchmarks/depthwise.py`` has
-    the ratio.
+    fast kernel up to three columns and, beyond, one that took 12 to 25 times as long for 5 × 5
+    (torch 2.14): a sixth of a training step of EfficientNet-Lite0. So the gradient is put together
+    from strips of three columns. The numbers are the same but for rounding;
+    ``benchmarks/depthwise.py`` has the ratio.
 
     Examples
     --------
@@ -46,8 +46,7 @@ def _is_slow(module: nn.Conv2d) -> bool:
     return (
         type(module) is nn.Conv2d
         and module.groups == module.in_channels == module.out_channels > 1
-        and max(module.kernel_size) > PART
-        and all(size % 2 and size >= PART for size in module.kernel_size)
+        and module.kernel_size[1] > WIDTH
         and module.dilation == (1, 1)
         and module.padding_mode == "zeros"
         and not isinstance(module.padding, str)
@@ -81,15 +80,15 @@ class _ByParts(torch.autograd.Function):
 
 def _of_weight(grad: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
     found = torch.empty_like(weight)
-    part = found[..., :PART, :PART].contiguous()  # of its shape; what it holds does not matter
-    padded = pad(x, (padding[1], padding[1], padding[0], padding[0]))
-    height, width = ((n - 1) * s + PART for n, s in zip(grad.shape[2:], stride, strict=True))
-    for i in range(0, weight.shape[2] - 2, 2):
-        for j in range(0, weight.shape[3] - 2, 2):
-            seen = padded[..., i : i + height, j : j + width]
-            seen = seen.contiguous(memory_format=torch.channels_last)
-            window = _gradient(grad, seen, part, stride, (0, 0), "weight")
-            found[..., i : i + PART, j : j + PART] = window
+    part = found[..., :WIDTH].contiguous()  # of its shape; what it holds does not matter
+    last = weight.shape[3] - WIDTH
+    seen = (grad.shape[3] - 1) * stride[1] + WIDTH  # columns of x, padded, that one part meets
+    for j in (*range(0, last, WIDTH - 1), last):
+        left = padding[1] - j
+        # Padded here, not by the convolution: then its fast kernel would not take small maps.
+        strip = pad(x, (left, seen - x.shape[3] - left, padding[0], padding[0]))
+        strip = strip.contiguous(memory_format=torch.channels_last)
+        found[..., j : j + WIDTH] = _gradient(grad, strip, part, stride, (0, 0), "weight")
     return found
 
 
