@@ -72,20 +72,14 @@ ARMS_BY_SIZE = tuple(map(columns, (PROBE, "one_rate", "head_first", "scratch")))
 
 def _cells() -> tuple[Settings, ...]:
     """Split by split, so that what has been run is balanced whenever it stops."""
-    in_full = [
+    places = [(dataset, size, ARMS_IN_FULL) for dataset, size in IN_FULL.items()]
+    places += [(dataset, k, ARMS_BY_SIZE) for dataset, sizes in SIZES.items() for k in sizes]
+    return tuple(
         cell(dataset, per_class, split, arm)
         for split in SPLITS
-        for dataset, per_class in IN_FULL.items()
-        for arm in ARMS_IN_FULL
-    ]
-    by_size = [
-        cell(dataset, per_class, split, arm)
-        for split in SPLITS
-        for dataset, sizes in SIZES.items()
-        for per_class in sizes
-        for arm in ARMS_BY_SIZE
-    ]
-    return (*in_full, *by_size)
+        for dataset, per_class, arms in places
+        for arm in arms
+    )
 
 
 ONE_RATE, HEAD_FIRST, SCRATCH = columns("one_rate"), columns("head_first"), columns("scratch")
