@@ -1,9 +1,12 @@
 """Cells of transfer_race: what is chosen, what is held equal, and whether declarations hold."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from tlcourse.advice.strategy_training import Trained
+from tlcourse.advice.tasks import make_task
 from tlcourse.datasets import load_dataset
 from tlcourse.errors import StudyError
 from tlcourse.networks.backbones import load_backbone
@@ -11,12 +14,13 @@ from tlcourse.networks.pooled import pooled_stages
 from tlcourse.studies import STUDIES, probing
 from tlcourse.studies.arms import ARMS, Arm, augment, fingerprint
 from tlcourse.studies.batchnorm import BATCHNORM
-from tlcourse.studies.measuring import forgetting
+from tlcourse.studies.measuring import choose_and_test, forgetting
 from tlcourse.studies.outcomes import outcomes_of
 from tlcourse.studies.probing import fit_probe
 from tlcourse.studies.race import race
 from tlcourse.studies.transfer_race import TRANSFER_RACE, cell, columns
 from tlcourse.studies.transfer_race_pilot import PILOT
+from tlcourse.tuning.training import Evaluation
 
 LITE0 = "efficientnet_lite0"
 SMALL = {"image_size": 32, "steps": 10, "tuning_steps": 5}
@@ -127,3 +131,28 @@ def test_a_probes_penalty_is_the_best_on_validation(monkeypatch):
         monkeypatch.setattr(probing, "PENALTIES", (c,))
         alone = fit_probe(*split)
         assert (alone.accuracy, -alone.loss) <= (chosen.accuracy, -chosen.loss)
+
+
+@pytest.mark.parametrize(
+    ("survives", "lr", "diverged"), [(1.0, 0.001, 0), (0.0003, 0.0003, 1), (0.0, 0.0001, 2)]
+)
+def test_what_diverged_is_trained_again_at_the_next_lower_rate(monkeypatch, survives, lr, diverged):
+    """Short trainings like high rates; in full ones only rates up to ``survives`` learn."""
+    task = make_task("digits", per_class=5, image_size=32, seed=0)
+    network = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=10, seed=0)
+    full = []
+
+    def train(rate, steps, validate):
+        full.extend([rate] if steps == 300 else [])
+        loss = 0.1 if steps < 300 or rate <= survives else float(np.log(10))
+        history = pd.DataFrame({"train_loss": [loss], "train_accuracy": [0.9]})
+        return Trained(network, history.assign(rate=rate))
+
+    accuracy = iter([0.3, 0.5, 0.7])
+    monkeypatch.setattr(
+        "tlcourse.studies.measuring.evaluate",
+        lambda *_: Evaluation(loss=1.0, accuracy=next(accuracy)),
+    )
+    _, result = choose_and_test(train, task, lrs="0.0001 0.0003 0.001", steps=300, tuning_steps=50)
+    assert (result["lr"], result["diverged"]) == (lr, diverged)
+    assert full == [0.001, 0.0003, 0.0001][: diverged + 1]
