@@ -27,12 +27,12 @@ MATTERS = 0.03  # three points of accuracy
 SPLITS = range(10)
 # Amended on 2026-11-30, after 84 cells of split 0, for what they chose on validation:
 # - Two trainings of one_rate (five digits, twenty solar cells a class) had blown up at a rate that
-#   their 50 steps survived, which is no verdict on one rate for all. Such a training is now repeated
-#   at the next lower rate, in every arm (see ``choose_and_test``). These two were run again; no other
-#   would have come out otherwise.
-# - Where pretrained statistics adapt, all four sets chose the highest rate, 1e-3; by_depth chose the
-#   lowest, 1e-4, in two of four. The range of the one was moved up, of the other down; these eight
-#   cells were run anew.
+#   their 50 steps survived, which is no verdict on one rate for all. Such a training is repeated at
+#   the next lower rate now, in every arm (see ``choose_and_test``). These two were run again; no
+#   other would have come out otherwise.
+# - Where pretrained statistics adapt, all four sets chose the highest rate, 1e-3; by_depth chose
+#   the lowest, 1e-4, in two of four. The range of the one was moved up, of the other down; these
+#   eight cells were run anew.
 
 # Four rates for every arm. In the pilot pretrained stages did best at 1e-4 or 3e-4 and diverged at
 # 1e-3 with frozen statistics. Heads learn ten times as fast.
