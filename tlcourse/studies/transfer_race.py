@@ -64,7 +64,8 @@ def cell(dataset: str, per_class: int, split: int, arm: dict[str, str], **others
     name = arm["arm"]
     task = {"dataset": dataset, "per_class": per_class, "split": split}
     recipe = "" if name == PROBE else fingerprint(name)
-    lrs = ADAPTING if arm["batchnorm"] == "train" else LRS[name]
+    adapts = arm["batchnorm"] in ("train", "affine_frozen")
+    lrs = ADAPTING if adapts else LRS[name]
     return {**FIXED, **task, **arm, "recipe": recipe, "lrs": lrs, **others}
 
 
