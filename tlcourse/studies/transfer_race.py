@@ -25,8 +25,8 @@ MATTERS = 0.03  # three points of accuracy
 # scenes. By Nadeau and Bengio's interval ten splits see 2.4, 8 and 10 points, twenty hardly less
 # (2.1, 7 and 9), since what splits share stays; over splits and images intervals are narrower.
 SPLITS = range(10)
-# Amended on 2026-11-30, after 84 cells, most of split 0, whose results had been seen. No verdict was
-# computed; the reasons are training losses and what was chosen on validation:
+# Amended on 2026-11-30, after 84 cells, most of split 0, whose results had been seen. No verdict
+# was computed; the reasons are training losses and what was chosen on validation:
 # - Two trainings of one_rate (five digits, twenty solar cells a class) had blown up at a rate that
 #   their 50 steps survived, which is no verdict on one rate for all. Such a training is repeated at
 #   the next lower rate now, in every arm (see ``choose_and_test``). These two were run again; no
