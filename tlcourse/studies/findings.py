@@ -96,7 +96,7 @@ def missing_runs(study: Study, record: pd.DataFrame) -> int:
     >>> missing_runs(study, read_study(study))
     0
     """
-    declared = pd.DataFrame([dict(cell) for cell in study.cells])
+    declared = study.declared
     return sum(
         len(_pairs(declared, study, comparison)) - len(_pairs(record, study, comparison))
         for comparison in study.comparisons

@@ -52,17 +52,16 @@ def choose_and_test(
     rates = [float(lr) for lr in lrs.split()]
     scores = [evaluate(train(lr, tuning_steps, False).network, task.validation) for lr in rates]
     best = max(range(len(rates)), key=lambda i: (scores[i].accuracy, -scores[i].loss))
-    network, history = train(rates[best], steps, True)
-    diverged = 0
-    while has_diverged(history, task.num_classes) and best > 0:
-        diverged, best = diverged + 1, best - 1
-        network, history = train(rates[best], steps, True)
+    for used in range(best, -1, -1):
+        network, history = train(rates[used], steps, True)
+        if not has_diverged(history, task.num_classes):
+            break
     tests = all_tests(task)
     answers = {name: predict(network, t.images).argmax(1).numpy() for name, t in tests.items()}
     return network, {
         **scored(answers, tests),
-        "lr": rates[best],
-        "diverged": diverged,
+        "lr": rates[used],
+        "diverged": best - used,
         "tuning": [round(score.accuracy, 4) for score in scores],
         "tuning_loss": [round(score.loss, 4) for score in scores],
         "curve": history.get("validation_accuracy", pd.Series([])).round(4).tolist(),

@@ -87,6 +87,11 @@ class Study:
         return replace(self, comparisons=tuple(look_up(family, families, "family", StudyError)))
 
     @property
+    def declared(self) -> pd.DataFrame:
+        """The settings of its cells, a row each."""
+        return pd.DataFrame([dict(cell) for cell in self.cells])
+
+    @property
     def path(self) -> Path:
         """The file of its record."""
         return RESULTS / self.name / "cells.sqlite"
@@ -117,11 +122,9 @@ def read_study(study: Study) -> pd.DataFrame:
     FileNotFoundError when nothing has been recorded.
     """
     table = read_results(study.path)
-    columns = list(study.cells[0])
-    wanted = pd.DataFrame([dict(cell) for cell in study.cells])
     if table.empty:  # begun, and no cell is done
-        return wanted[:0]
-    return wanted.merge(table, on=columns, how="inner")
+        return study.declared[:0]
+    return study.declared.merge(table, on=list(study.cells[0]), how="inner")
 
 
 def progress_of(study: Study) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from tlcourse.advice.sweeps import Settings
 from tlcourse.networks.backbones import BACKBONE
-from tlcourse.studies.arms import arm_named, fingerprint
+from tlcourse.studies.arms import ARMS, arm_named, fingerprint
 from tlcourse.studies.race import PROBE, race
 from tlcourse.studies.study import Comparison, Study
 from tlcourse.tuning.batchnorm import Policy
@@ -41,9 +41,7 @@ FINE, HEAD = "3e-05 0.0001 0.0003 0.001", "0.0003 0.001 0.003 0.01"
 # Random weights did best at 3e-4, 3e-3 and 1e-2, by data set; adapting statistics bear such rates,
 # too. Where a rate holds for late stages only, the pilot tells nothing.
 ADAPTING, LATE = "0.0003 0.001 0.003 0.01", "0.0001 0.0003 0.001 0.003"
-LRS = {
-    "scratch": ADAPTING,
-    "early_only": ADAPTING,
+LRS = {  # where the statistics stand still
     "to_stage3": LATE,
     "one_rate": FINE,
     "one_tenth": HEAD,
@@ -73,7 +71,7 @@ def cell(dataset: str, per_class: int, split: int, arm: dict[str, str], **others
 TRAIN_BATCHNORM = columns("one_rate", batchnorm="train")
 IN_FULL = {"scenes": 20, "elpv": 80, "digits": 20, "rendered_digits": 20}  # with every arm
 ARMS_IN_FULL = (
-    *map(columns, LRS),
+    *map(columns, (*ARMS, PROBE)),
     TRAIN_BATCHNORM,
     *(columns(arm, augmentation="light") for arm in (PROBE, "one_rate", "scratch")),
 )
