@@ -1,8 +1,7 @@
-"""The commands for your own images (advise, fit, predict, explain, export) and for sweeps."""
+"""The commands for your own images: advise, fit, predict, explain, export."""
 
 import argparse
 import inspect
-import json
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -63,8 +62,6 @@ def add_commands(commands: Any) -> None:
         ("predict", _predict, "what a model says of images, as CSV"),
         ("explain", _explain, "where in the images a model sees its answer"),
         ("export", _export, "write a model as ONNX or for torch.export.load"),
-        ("cell", _cell, "one cell of the matrix, also under torchrun"),
-        ("sweep", _sweep, "measure the matrix of data, sizes and strategies"),
     ):
         commands.add_parser(name, help=text).declare = declare
 
@@ -189,70 +186,3 @@ def _add_model_and_images(command: Command) -> None:
 def _print_left_out(lines: Iterable[str]) -> None:
     for line in lines:
         print(f"left out: {line}", file=sys.stderr)
-
-
-def _cell(command: Command) -> None:
-    from tlcourse.advice.laboratory import MATRICES, run_cell
-    from tlcourse.tuning.data_parallel import is_first, joined
-
-    laptop = MATRICES["laptop"]
-    command.add_argument("dataset", help="scenes, or a data set's name")
-    text = "training images of each class"
-    command.add_argument("per_class", type=_number(int, 1), help=text)
-    command.add_argument("strategy")
-    name = laptop.backbones[0]
-    command.add_argument("--backbone", default=name, help=f"default: {name}")
-    for flag, default, least in (
-        ("--seed", 0, 0),
-        ("--image-size", laptop.image_size, 1),
-        ("--steps", laptop.steps, 1),
-    ):
-        told = f"default: {default}"
-        command.add_argument(flag, type=_number(int, least), default=default, help=told)
-
-    def run(options: argparse.Namespace) -> int:
-        with joined():
-            result = run_cell(
-                dataset=options.dataset,
-                per_class=options.per_class,
-                seed=options.seed,
-                strategy=options.strategy,
-                backbone=options.backbone,
-                image_size=options.image_size,
-                steps=options.steps,
-            )
-            if is_first():
-                print(json.dumps(result))
-        return 0
-
-    command.set_defaults(run=run)
-
-
-def _sweep(command: Command) -> None:
-    from tlcourse.advice.laboratory import MATRICES, run_matrix
-    from tlcourse.advice.sweeps import sweep
-
-    text = "for the results; a sweep there goes on"
-    command.add_argument("folder", type=Path, help=text)
-    text = "which (default: laptop)"
-    command.add_argument("--matrix", choices=tuple(MATRICES), default="laptop", help=text)
-    command.add_option("--workers", sweep, "workers", "processes on this machine", least=1)
-    command.add_option("--backend", sweep, "backend", "where the cells run")
-    command.add_option("--address", sweep, "address", "of the dask scheduler or ray cluster")
-
-    def run(options: argparse.Namespace) -> int:
-        reports = run_matrix(
-            options.folder,
-            options.matrix,
-            workers=options.workers,
-            backend=options.backend,
-            address=options.address,
-        )
-        for name, report in zip(("tasks measured", "cells trained"), reports, strict=True):
-            print(
-                f"{name}: {report.done} now, {report.kept} before; {len(report.interrupted)} had "
-                f"been interrupted, {len(report.retried)} were tried again"
-            )
-        return 0
-
-    command.set_defaults(run=run)

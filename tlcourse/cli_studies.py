@@ -1,6 +1,8 @@
 """The command for recorded studies: list them, run what is missing, check a record, report it."""
 
 import argparse
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,14 @@ def _study(command: Command) -> None:
     what = command.add_mutually_exclusive_group()
     text = "run N recorded cells again; the status is 1 when one falls elsewhere"
     what.add_argument("--check", type=int, metavar="N", help=text)
+    text = "run one cell, by its number from 0 on, and print it; also under torchrun"
+    what.add_argument("--cell", type=int, metavar="N", help=text)
     text = "every comparison with its effect, interval and verdict"
     what.add_argument("--report", action="store_true", help=text)
     text = "draw the report as well, into this PNG, SVG or PDF"
     command.add_argument("--figure", type=Path, metavar="FILE", help=text)
+    text = "of the record, instead of the one that comes with the course"
+    command.add_argument("--folder", type=Path, metavar="DIR", help=text)
     command.add_option("--seed", spot_check, "seed", "of the cells that are checked")
     command.add_option("--measure", spot_check, "measure", "that is checked")
     command.add_option("--tolerance", spot_check, "tolerance", "of the check")
@@ -41,7 +47,9 @@ def _run(options: argparse.Namespace) -> int:
         raise ValueError("--figure draws a report: add --report")
     if options.name is None:
         return _list()
-    study = study_named(options.name)
+    study = replace(study_named(options.name), folder=options.folder)
+    if options.cell is not None:
+        return _cell(study, options.cell)
     if options.check is not None:
         return _check(study, options)
     if options.report:
@@ -63,6 +71,18 @@ def _list() -> int:
     for name, study in STUDIES.items():
         done, count = progress_of(study)
         print(f"{name}: {done:,} of {count:,} cells\n    {study.question}")
+    return 0
+
+
+def _cell(study: Any, number: int) -> int:
+    from tlcourse.tuning.data_parallel import is_first, joined
+
+    if not 0 <= number < len(study.cells):
+        raise ValueError(f"{study.name} has cells 0 to {len(study.cells) - 1}, no {number}")
+    with joined():
+        result = study.run(**study.cells[number])
+        if is_first():
+            print(json.dumps({**study.cells[number], **result}))
     return 0
 
 

@@ -11,7 +11,7 @@ from tlcourse.networks.features import extract_features
 from tlcourse.studies import STUDIES
 from tlcourse.studies.augmented import Key, _shown, classify_augmented, varied, ways_to_test
 from tlcourse.studies.outcomes import outcomes_of
-from tlcourse.studies.probing import fit_probe
+from tlcourse.tuning.probing import fit_probe
 
 LITE0 = "efficientnet_lite0"
 KEY = Key("digits", 8, 0, LITE0, 64)

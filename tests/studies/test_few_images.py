@@ -15,7 +15,7 @@ from tlcourse.studies.few_images_cell import (
     _semi_supervised,
     classify_few,
 )
-from tlcourse.studies.probing import fit_probe
+from tlcourse.tuning.probing import fit_probe
 
 KEY = FewKey("digits", 0, 32, "efficientnet_lite0", 4)
 

@@ -16,10 +16,10 @@ from tlcourse.studies.arms import ARMS, Arm, augment, fingerprint
 from tlcourse.studies.batchnorm import BATCHNORM
 from tlcourse.studies.measuring import choose_and_test, forgetting
 from tlcourse.studies.outcomes import outcomes_of
-from tlcourse.studies.probing import fit_probe
 from tlcourse.studies.race import race
 from tlcourse.studies.transfer_race import TRANSFER_RACE, cell, columns
 from tlcourse.studies.transfer_race_pilot import PILOT
+from tlcourse.tuning.probing import fit_probe
 from tlcourse.tuning.training import Evaluation
 
 LITE0 = "efficientnet_lite0"

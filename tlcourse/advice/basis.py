@@ -31,10 +31,10 @@ def basis_of(records: pd.DataFrame) -> Basis:
     --------
     >>> from tlcourse.advice.records import load_records
     >>> basis_of(load_records()).image_sizes
-    (64,)
+    (128,)
     """
     if records.empty:
-        raise ValueError("there are no recorded cells to go by; run a sweep first")
+        raise ValueError("there are no recorded cells to go by; run a study first")
     runs = runs_of(records)
     backbones, sizes = (sorted(records[name].unique()) for name in ("backbone", "image_size"))
     return Basis(runs, fit_expectation(runs), tuple(backbones), tuple(map(int, sizes)))

@@ -32,8 +32,8 @@ def interval_coverage(records: pd.DataFrame) -> pd.DataFrame:
     --------
     >>> from tlcourse.advice.records import load_records
     >>> found = interval_coverage(load_records())
-    >>> found.shape, found["level"].unique()
-    ((70, 6), array([0.75]))
+    >>> list(found), found["level"].unique()
+    (['arm', 'low', 'high', 'level', 'accuracy', 'holds'], array([0.75]))
     """
     if records["source"].nunique() < 3:
         raise ValueError(

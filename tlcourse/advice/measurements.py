@@ -10,7 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tlcourse.advice.strategies import BATCH_SIZE, EPOCHS, Strategy, first_stages
+from tlcourse.advice.strategies import (
+    BATCH_SIZE,
+    EPOCHS,
+    TUNING_STEPS,
+    Strategy,
+    first_stages,
+)
 from tlcourse.datasets import load_dataset
 from tlcourse.diagnosis.grouped_probe import grouped_probe
 from tlcourse.diagnosis.mmd import mmd
@@ -47,11 +53,16 @@ class Costs:
     training: float
 
     def of(self, strategy: Strategy, images: int, *, steps: int) -> float:
-        """Seconds for a strategy's whole recipe on so many images, batches of 16."""
+        """Seconds for a strategy on so many images: the short trainings at its rates, and the long.
+
+        The batches are of 8, and what is frozen throughout a phase runs once.
+        """
+        batch = min(BATCH_SIZE, images)
+        seen = max(EPOCHS * images, steps * batch) + len(strategy.lrs) * TUNING_STEPS * batch
         seconds = images * self.forward if strategy.kept else 0.0
-        for phase in strategy.phases:
-            seen = max(images, steps / EPOCHS * min(BATCH_SIZE, images))
-            seconds += phase.epochs * seen * (1 - self.share(phase.frozen)) * self.training
+        for phase in strategy.phases(1.0):
+            share = phase.epochs / EPOCHS * (1 - self.share(phase.frozen))
+            seconds += share * seen * self.training
         return seconds
 
     def share(self, stages: float) -> float:

@@ -1,32 +1,22 @@
-"""The record behind the advice: which one it is, and its cells as the advisor reads them."""
+"""The record behind the advice: cells of the race, beside what was known before training."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from tlcourse.advice.strategies import STRATEGIES, key_of
 from tlcourse.advice.sweeps import read_results
 from tlcourse.advice.variants import source_of
 from tlcourse.runtime import DATA_DIR
 
 RESULTS = DATA_DIR / "results"
+RACES, TASKS = ("transfer_race", "transfer_race_variants"), "race_tasks"  # see tlcourse/studies
+ADVISED = ("probe", "one_rate", "head_first", "scratch")  # the arms that were run at every size
+STAGE_PROBE = "stage_probe"  # a probe of the stage that did best on validation
 PLACE = ["source", "dataset", "per_class", "split"]  # of one run: as many rows as there are arms
-
-
-@dataclass(frozen=True)
-class Record:
-    """A recorded matrix: its folder, the file of its cells, and what it calls arm and split."""
-
-    folder: str
-    cells: str
-    arm: str
-    split: str
-
-
-RECORD = Record("laptop", "strategies.sqlite", arm="strategy", split="seed")
 
 
 class Runs(NamedTuple):
@@ -55,34 +45,33 @@ class Runs(NamedTuple):
         return Runs(*(table[chosen] for table in self))
 
 
-def load_records(record: Record = RECORD) -> pd.DataFrame:
-    """Recorded cells, one row each: the arm's test accuracies beside what was measured.
+def load_records() -> pd.DataFrame:
+    """Recorded cells of the arms that were run at every size, one row each.
 
-    To the record's own columns come ``arm``, ``split`` and ``source`` (see ``source_of``), whatever
-    the record calls the first two.
-
-    Parameters
-    ----------
-    record : Record
-        By default the one that the advice is made from.
+    To the record's own columns come ``source`` (see ``source_of``) and what ``race_tasks`` has of
+    the task. The race's probe reads the stage that did best on validation: that is the arm
+    ``stage_probe`` here, and ``probe`` is the one of the last stage.
 
     Examples
     --------
     >>> records = load_records()
-    >>> len(records), sorted(records["source"].unique())
-    (350, ['cutouts', 'digits', 'elpv', 'rendered_digits'])
+    >>> sorted(records["source"].unique())
+    ['cutouts', 'digits', 'elpv', 'rendered_digits']
     """
-    folder = RESULTS / record.folder
-    cells = read_results(folder / record.cells)
-    cells = cells.assign(
-        arm=cells[record.arm],
-        split=cells[record.split],
-        source=cells["dataset"].map(source_of),
-    )
-    measured = read_results(folder / "measurements.sqlite").drop(columns="commit")
-    measured["split"] = measured.pop("seed")
+    usual = pd.DataFrame([key_of(STRATEGIES[arm]) for arm in ADVISED]).assign(augmentation="none")
+    files = [RESULTS / race / "cells.sqlite" for race in RACES]
+    cells = pd.concat([read_results(file) for file in files if file.is_file()])
+    cells = cells.merge(usual, on=list(usual)).assign(source=lambda x: x["dataset"].map(source_of))
+    probed = cells[cells["arm"] == "probe"]
+    last = [list(by_stage.values())[-1] for by_stage in probed["by_stage"]]
+    cells = pd.concat([
+        cells[cells["arm"] != "probe"],
+        probed.assign(plain=last),
+        probed.assign(arm=STAGE_PROBE),
+    ])  # fmt: skip
+    tasks = read_results(RESULTS / TASKS / "cells.sqlite").drop(columns="commit")
     on = ["dataset", "per_class", "split", "backbone", "image_size"]
-    return cells.merge(measured, on=on, validate="many_to_one")
+    return cells.merge(tasks, on=on, validate="many_to_one")
 
 
 def runs_of(records: pd.DataFrame) -> Runs:
@@ -93,12 +82,13 @@ def runs_of(records: pd.DataFrame) -> Runs:
     Examples
     --------
     >>> runs = runs_of(load_records())
-    >>> runs.accuracy.shape, list(runs.features.columns[:3])
-    ((70, 5), ['log_size', 'log_classes', 'distance'])
+    >>> list(runs.accuracy), list(runs.features.columns[:3])
+    (['probe', 'one_rate', 'head_first', 'scratch'], ['log_size', 'log_classes', 'distance'])
     """
-    accuracy = records.pivot(index=PLACE, columns="arm", values="plain").dropna()
+    wide = records.pivot(index=PLACE, columns="arm", values="plain")
+    accuracy = wide.reindex(columns=list(ADVISED)).dropna()
     if accuracy.empty:
-        raise ValueError("there are no recorded runs of all arms to go by; run a sweep first")
+        raise ValueError("there are no recorded runs of all arms to go by; run a study first")
     first = records.drop_duplicates(PLACE).set_index(PLACE).loc[accuracy.index]
     columns = first.reset_index()[["per_class", "classes", "distance", "probes"]]
     rows = [features_of(*row) for row in columns.itertuples(index=False)]

@@ -42,7 +42,7 @@ def regrets(records: pd.DataFrame, rules: Mapping[str, Rule] = RULES) -> pd.Data
     """Points of accuracy that each rule's choice is behind the best arm, by setting.
 
     A setting is a data set with so many images a class; its accuracies are means over the splits.
-    A rule is asked with the records of all *other* sources at hand. The best arm of five noisy
+    A rule is asked with the records of all *other* sources at hand. The best of several noisy
     means owes something to luck, so that every regret here is a little too high.
 
     Parameters
@@ -66,8 +66,8 @@ def regrets(records: pd.DataFrame, rules: Mapping[str, Rule] = RULES) -> pd.Data
     Examples
     --------
     >>> from tlcourse.advice.records import load_records
-    >>> regrets(load_records(), {"always extract": RULES["always extract"]}).shape
-    (14, 1)
+    >>> list(regrets(load_records(), {"always extract": RULES["always extract"]}))
+    ['always extract']
     """
     if records["source"].nunique() < 2:
         raise ValueError(
@@ -106,8 +106,8 @@ def score(records: pd.DataFrame, rules: Mapping[str, Rule] = RULES) -> pd.DataFr
     --------
     >>> from tlcourse.advice.records import load_records
     >>> rules = {"always extract": RULES["always extract"]}
-    >>> float(score(load_records(), rules).round(1).loc["always extract", "regret"])
-    7.7
+    >>> list(score(load_records(), rules))
+    ['regret', 'low', 'high', 'worst', 'within_one_point']
     """
     table = regrets(records, rules)
     by_source = table.groupby(level="source").mean()

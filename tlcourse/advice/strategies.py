@@ -1,5 +1,7 @@
-"""Strategies: from training anew to a new head, each a short recipe over parts of the package."""
+"""Strategies: from training anew to a new head, each a short recipe for any learning rate."""
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tlcourse.networks.backbones import Backbone
@@ -7,9 +9,11 @@ from tlcourse.suggestions import look_up
 from tlcourse.tuning.batchnorm import Policy
 
 EPOCHS = 10  # validation is looked at this often, however few images there are
-STEPS = 120  # at least so many in a training
-BATCH_SIZE = 16
+STEPS = 300  # at least so many in a training
+TUNING_STEPS = 50  # of the short training at each rate
+BATCH_SIZE = 8
 WEIGHT_DECAY = 0.01
+HEAD_LR = 3e-3  # of a head on frozen features, where it comes first
 
 
 @dataclass(frozen=True)
@@ -34,67 +38,99 @@ class Phase:
 class Strategy:
     """How to get from a pretrained network to a classifier of new images.
 
-    ``kept`` is the share of the stages before the head that start from the pretrained weights, from
-    the input on; the others start at random. ``batchnorm`` is the policy of the stages that learn.
-    ``source`` says whose recipe it is.
+    ``phases`` gives those of a training at a rate, ``lrs`` the rates to choose from on validation,
+    rising; without any, a logistic regression reads the frozen features. ``kept`` is the share of
+    the stages before the head that start from the pretrained weights, from the input on; the others
+    start at random. ``batchnorm`` is the policy of the stages that learn. ``source`` says whose
+    recipe it is.
     """
 
     name: str
     summary: str
     source: str
-    phases: tuple[Phase, ...]
+    phases: Callable[[float], tuple[Phase, ...]]
+    lrs: tuple[float, ...]
     kept: float = 1.0
-    batchnorm: Policy = "train"
+    batchnorm: Policy = "statistics_only"  # statistics stand still, γ and β learn: see chapter 09
 
+
+# Four rates for every strategy, set by the pilot of the study ``transfer_race``: pretrained stages
+# did best at 1e-4 or 3e-4 and diverged at 1e-3. Heads learn ten times as fast. Random weights did
+# best at 3e-4, 3e-3 and 1e-2, by data set; of rates for late stages alone the pilot tells nothing.
+FINE, HEAD = (3e-5, 1e-4, 3e-4, 1e-3), (3e-4, 1e-3, 3e-3, 1e-2)
+ADAPTING, LATE = HEAD, (1e-4, 3e-4, 1e-3, 3e-3)
 
 _ALL = (
     Strategy(
         "scratch",
         "nothing is transferred: all weights start at random",
         "the control of He et al. 2019 (Rethinking ImageNet pre-training)",
-        (Phase(EPOCHS, lr=2e-3),),
+        lambda lr: (Phase(EPOCHS, lr),),
+        ADAPTING,
         kept=0.0,
+        batchnorm="train",
     ),
     Strategy(
-        "extraction",
-        "the pretrained stages are frozen; a linear head learns on their features",
+        "probe",
+        "the pretrained stages are frozen; a logistic regression reads their last features",
         "Donahue et al. 2014 (DeCAF); Sharif Razavian et al. 2014",
-        (Phase(EPOCHS, lr=3e-3, frozen=1.0),),
+        lambda lr: (),
+        (),
+        batchnorm="frozen",
     ),
     Strategy(
-        "hybrid",
-        "the early half of the stages is kept and frozen, the late half starts at random",
-        "Yosinski et al. 2014 (BnB and AnB); Raghu et al. 2019 (weight transfusion)",
-        (Phase(EPOCHS, lr=2e-3, frozen=0.5),),
+        "early_only",
+        "the early half of the stages is kept, the late half starts at random; all learn",
+        "Yosinski et al. 2014; Raghu et al. 2019 (weight transfusion)",
+        lambda lr: (Phase(EPOCHS, lr),),
+        ADAPTING,
         kept=0.5,
+        batchnorm="train",
     ),
     Strategy(
-        "two_phase",
-        "the head first, on frozen features; then everything, the pretrained stages ten times "
-        "slower",
+        "to_stage3",
+        "the stages up to stage3 are frozen, the rest learns",
+        "widespread: freeze the early layers",
+        lambda lr: (Phase(EPOCHS, lr, frozen=4 / 6),),
+        LATE,
+    ),
+    Strategy(
+        "one_rate",
+        "all learn at one rate: plain fine-tuning",
+        "widespread; Girshick et al. 2014 (R-CNN)",
+        lambda lr: (Phase(EPOCHS, lr),),
+        FINE,
+    ),
+    Strategy(
+        "one_tenth",
+        "all learn, the pretrained stages at a tenth of the head's rate",
+        "widespread",
+        lambda lr: (Phase(EPOCHS, lr, factor=0.1),),
+        HEAD,
+    ),
+    Strategy(
+        "head_first",
+        "the head on frozen features, then all at one, lower rate (LP-FT)",
         "Kumar et al. 2022 (LP-FT); Chollet 2020 (Keras guide)",
-        (Phase(4, lr=3e-3, frozen=1.0), Phase(6, lr=1e-3, factor=0.1)),
-        batchnorm="statistics_only",
+        lambda lr: (Phase(3, HEAD_LR, frozen=1.0), Phase(EPOCHS - 3, lr)),
+        FINE,
     ),
     Strategy(
         "gradual",
-        "the head first; then one more stage joins at a time, the last first",
+        "the head first; then one more stage joins in each epoch, at a tenth of its rate",
         "Howard & Ruder 2018 (ULMFiT)",
-        (Phase(EPOCHS, lr=3e-3, factor=0.1, gradual=True),),
-        batchnorm="statistics_only",
+        lambda lr: (Phase(EPOCHS, lr, factor=0.1, gradual=True),),
+        HEAD,
+    ),
+    Strategy(
+        "by_depth",
+        "a tenth, a third and all of the rate, from the input to the head",
+        "Howard & Ruder 2018 (discriminative rates)",
+        lambda lr: (Phase(EPOCHS, lr, by_depth=(1 / 10, 1 / 3, 1.0)),),
+        FINE,
     ),
 )
 STRATEGIES = {strategy.name: strategy for strategy in _ALL}
-
-# The course's matrix: which strategy for which quadrant of data size and domain. CS231n's notes
-# differ: small and far, a linear classifier on earlier activations; large, fine-tuning throughout.
-QUADRANTS = {
-    ("small", "similar"): "extraction",
-    ("small", "far"): "hybrid",
-    ("large", "similar"): "gradual",
-    ("large", "far"): "two_phase",
-}
-QUADRANTS_SOURCE = "this course, loosely after Karpathy's CS231n notes and Yosinski et al. 2014"
 
 
 def strategy_named(name: str) -> Strategy:
@@ -102,10 +138,32 @@ def strategy_named(name: str) -> Strategy:
 
     Examples
     --------
-    >>> strategy_named("hybrid").kept
+    >>> strategy_named("early_only").kept
     0.5
     """
     return look_up(name, STRATEGIES, "strategy")
+
+
+def fingerprint(strategy: Strategy) -> str:
+    """Eight hex digits of a recipe."""
+    recipe = repr((strategy.phases(1.0), strategy.kept))
+    return hashlib.sha256(recipe.encode()).hexdigest()[:8]
+
+
+def key_of(strategy: Strategy) -> dict[str, str]:
+    """What names a strategy in a record: another recipe, policy or rate is another cell.
+
+    Examples
+    --------
+    >>> key_of(STRATEGIES["probe"])
+    {'arm': 'probe', 'batchnorm': 'frozen', 'recipe': '', 'lrs': ''}
+    """
+    return {
+        "arm": strategy.name,
+        "batchnorm": strategy.batchnorm,
+        "recipe": fingerprint(strategy) if strategy.lrs else "",
+        "lrs": " ".join(f"{lr:g}" for lr in strategy.lrs),
+    }
 
 
 def first_stages(backbone: Backbone, share: float) -> list[str]:
@@ -119,7 +177,7 @@ def enough_steps(images: int, steps: int, batch_size: int = BATCH_SIZE) -> float
 
     Examples
     --------
-    >>> enough_steps(100, 120), enough_steps(3200, 120)
-    (120, 2000.0)
+    >>> enough_steps(100, 300), enough_steps(3200, 300)
+    (300, 4000.0)
     """
     return max(steps, EPOCHS * images / min(batch_size, images))

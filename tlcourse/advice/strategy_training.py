@@ -1,4 +1,4 @@
-"""Training by a strategy: from a pretrained network to one that was trained and chosen."""
+"""Training by a strategy at a rate: from a pretrained network to one that was trained."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +47,7 @@ def train(
     train_data: Data,
     validation_data: OtherData | None,
     *,
+    lr: float,
     num_classes: int,
     steps: float,
     seed: int,
@@ -56,7 +57,7 @@ def train(
     checkpoint: Path | None = None,
     on_epoch: Callable[[pd.DataFrame], None] | None = None,
 ) -> Trained:
-    """Follow a strategy's recipe, from a pretrained network that stays as it is.
+    """Follow a strategy's phases at a rate, from a pretrained network that stays as it is.
 
     What is frozen through a phase runs once, before it, over each image once, and not at all where
     the cache of features has it, from another phase, another strategy or ``measure``.
@@ -70,6 +71,8 @@ def train(
     train_data, validation_data : pair of tensors
         Images, uint8 (N, 3, H, W), and labels, int64 (N,); without validation (None) the last
         weights are kept.
+    lr : float
+        What the strategy's ``phases`` make of it.
     num_classes : int
         Logits of the new head.
     steps : float
@@ -90,7 +93,15 @@ def train(
     -------
     Trained
         The network and its history.
+
+    Raises
+    ------
+    ValueError
+        For a strategy without phases, see ``follow``.
     """
+    phases = strategy.phases(lr)
+    if not phases:
+        raise ValueError(f"{strategy.name} has no phases to train in; ``follow`` fits its head")
     network = start(backbone, strategy, num_classes=num_classes, seed=seed)
     seed_everything(seed)  # of augmented copies; ``fit`` seeds its epochs itself
     _, steps_an_epoch = epoch_length(len(train_data[0]), batch_size, steps / EPOCHS)
@@ -102,7 +113,7 @@ def train(
         history["steps"] = (history.index + 1) * steps_an_epoch
         return history
 
-    for number, phase in enumerate(strategy.phases):
+    for number, phase in enumerate(phases):
         unfreezing = _set_trainable(network, strategy, phase)
         factors = (
             by_depth(network, phase.by_depth)

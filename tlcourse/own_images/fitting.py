@@ -10,10 +10,11 @@ import pandas as pd
 import torch
 
 from tlcourse.advice.choosing import Advice, advise
+from tlcourse.advice.following import follow
 from tlcourse.advice.measurements import measure
 from tlcourse.advice.records import load_records
 from tlcourse.advice.strategies import STEPS, enough_steps, strategy_named
-from tlcourse.advice.strategy_training import Trained, train
+from tlcourse.advice.strategy_training import Trained
 from tlcourse.datasets import ImageDataset, check_images, load_folder
 from tlcourse.diagnosis.calibration import fit_temperature
 from tlcourse.errors import BackboneError, DatasetError
@@ -22,7 +23,7 @@ from tlcourse.shapes import Data
 from tlcourse.suggestions import did_you_mean
 from tlcourse.tuning.training import predict
 
-MINUTES = 1.0
+MINUTES = 10.0
 MAX_BYTES = 8 * 2**30  # of decoded images in memory
 
 
@@ -143,9 +144,9 @@ def fit_images(
     on_advice: Callable[[Advice], None] | None = None,
     on_epoch: Callable[[pd.DataFrame], None] | None = None,
 ) -> Fitted:
-    """Follow the strategy of that name or, without one, extraction and then the advised one.
+    """Follow the strategy of that name or, without one, a probe and then the advised one.
 
-    Extraction takes seconds, so it is always tried; the better on validation is kept, and the
+    A probe takes seconds, so it is always tried; the better on validation is kept, and the
     cheaper where they are equal. The test images are looked at when everything is chosen: strategy,
     weights and temperature come from validation.
 
@@ -175,10 +176,10 @@ def fit_images(
     if on_advice is not None:
         on_advice(advice)
     tried: dict[str, Trained] = {}
-    for name in [strategy] if strategy else dict.fromkeys(("extraction", advice.strategy)):
+    for name in [strategy] if strategy else dict.fromkeys(("probe", advice.strategy)):
         if any(_best(trained) == 1 for trained in tried.values()):
             break  # nothing is left to gain
-        tried[name] = train(
+        tried[name] = follow(
             backbone,
             strategy_named(name),
             images.splits["train"],

@@ -137,8 +137,9 @@ def worst_mistakes(fitted: Fitted) -> Picture | None:
 
 def write_report(fitted: Fitted, folder: Path) -> None:
     """``report.html``, one page with everything in it, and ``MODEL_CARD.md``."""
+    history = fitted.trained.history
     pictures = [
-        curve(fitted.trained.history),
+        curve(history) if len(history) > 1 else None,  # a probe has no epochs
         confusion(fitted),
         worst_mistakes(fitted),
         calibration(fitted),

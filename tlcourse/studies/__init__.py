@@ -11,6 +11,7 @@ from tlcourse.studies.forests import forest
 from tlcourse.studies.frozen_features import FROZEN_FEATURES
 from tlcourse.studies.head_training import FeatureTask, Training, feature_task, train_head
 from tlcourse.studies.heads import HEADS
+from tlcourse.studies.race_tasks import RACE_TASKS
 from tlcourse.studies.recorded_families import family_effects, family_points, recorded_family
 from tlcourse.studies.regularisation import REGULARISATION
 from tlcourse.studies.report import as_table, as_text, provenance
@@ -20,6 +21,7 @@ from tlcourse.studies.study import Comparison, Study, read_study, run_study
 from tlcourse.studies.thawing import THAWING
 from tlcourse.studies.transfer_race import TRANSFER_RACE
 from tlcourse.studies.transfer_race_pilot import PILOT
+from tlcourse.studies.transfer_race_variants import VARIANTS
 from tlcourse.suggestions import look_up
 
 STUDIES = {
@@ -27,6 +29,8 @@ STUDIES = {
     for study in (
         PILOT,
         TRANSFER_RACE,
+        VARIANTS,
+        RACE_TASKS,
         BATCHNORM,
         THAWING,
         FROZEN_FEATURES,

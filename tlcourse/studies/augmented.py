@@ -19,8 +19,8 @@ from tlcourse.shapes import Data, Images
 from tlcourse.studies.arms import WITHOUT_A_MIRROR
 from tlcourse.studies.frozen_split import first
 from tlcourse.studies.measuring import scored
-from tlcourse.studies.probing import Arrays, fit_probe
 from tlcourse.tuning.augmentation import augmentation as policy
+from tlcourse.tuning.probing import Arrays, fit_probe
 
 CROP = 7 / 8  # a test crop's side, as 224 of 256 px in Krizhevsky et al. 2012
 LARGER = 5 / 4  # the enlarged test's side

@@ -3,10 +3,11 @@
 from tlcourse.advice.sweeps import Settings
 from tlcourse.studies.race import race
 from tlcourse.studies.study import Comparison, Study
-from tlcourse.studies.transfer_race import FROZEN, MATTERS, OVERLAP, SPLITS, cell, columns
+from tlcourse.studies.transfer_race import MATTERS, OVERLAP, SPLITS, cell, columns
 
 SETS = {"scenes": 20, "elpv": 80}
 BATCH_SIZES = (2, 8, 32)
+USUAL = ("train", "statistics_only")
 OTHERS = ("affine_frozen", "frozen")  # at the middle batch size
 BUDGET = {"steps": 150, "tuning_steps": 25}  # for every batch size: equal steps, not equal images
 
@@ -24,7 +25,11 @@ def _cells() -> tuple[Settings, ...]:
         for split in SPLITS
         for dataset, per_class in SETS.items()
         for batch_size in BATCH_SIZES
-        for policy in ("train", FROZEN, *(OTHERS if batch_size == BATCH_SIZES[1] else ()))
+        for policy in (
+            "train",
+            "statistics_only",
+            *(OTHERS if batch_size == BATCH_SIZES[1] else ()),
+        )
     )
 
 

@@ -22,8 +22,8 @@ from tlcourse.runtime import one_blas_thread
 from tlcourse.shapes import Images
 from tlcourse.studies.frozen_split import first
 from tlcourse.studies.outcomes import packed
-from tlcourse.studies.probing import Arrays, Probe, fit_probe
 from tlcourse.suggestions import did_you_mean
+from tlcourse.tuning.probing import Arrays, Probe, fit_probe
 
 MADE = ("rendered_too", "matched_too", "matched")
 ARMS = ("labels", "unequal", "self_training", "spreading", *MADE, "scenes")

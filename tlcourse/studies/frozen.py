@@ -14,8 +14,8 @@ from tlcourse.environment import environment
 from tlcourse.errors import StudyError
 from tlcourse.studies.frozen_split import SplitKey, described, first
 from tlcourse.studies.outcomes import packed
-from tlcourse.studies.probing import fit_probe
 from tlcourse.suggestions import did_you_mean
+from tlcourse.tuning.probing import fit_probe
 
 STAGES = ("stem", "stage1", "stage2", "stage3", "stage4", "neck")
 LOGISTIC = (*STAGES, "late", "pixels", "hog")  # an arm for each of these vectors

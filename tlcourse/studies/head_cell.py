@@ -12,8 +12,8 @@ from tlcourse.networks.heads import linear_layers
 from tlcourse.studies.head_arms import STARTS, head_arm, head_recipe
 from tlcourse.studies.head_training import FeatureTask, Training, feature_task, train_head
 from tlcourse.studies.outcomes import packed
-from tlcourse.studies.probing import fit_probe
 from tlcourse.tuning.param_groups import count_trainable
+from tlcourse.tuning.probing import fit_probe
 from tlcourse.tuning.training import evaluate, predict
 
 LOGISTIC = "logistic"

@@ -1,7 +1,6 @@
 """What a study measures of an arm: its rate is chosen on validation, then it is tested once."""
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -9,35 +8,28 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from tlcourse.advice.strategy_training import Trained
+from tlcourse.advice.rates import Train, train_at_best
 from tlcourse.advice.tasks import Drawn, Task, make_task
 from tlcourse.datasets import noise
 from tlcourse.networks.backbones import Backbone, load_backbone
 from tlcourse.networks.pooled import pooled_stages
 from tlcourse.studies.outcomes import packed
-from tlcourse.studies.probing import fit_probe
-from tlcourse.tuning.training import evaluate, predict
+from tlcourse.tuning.probing import fit_probe
+from tlcourse.tuning.training import predict
 
 NECK = "neck"  # the features behind it are what a head sees
 MAX_SHIFTED = 200  # test images under each shift
-GUESSING = 0.95  # of ln C: a loss that is no better than that of guessing
-
-# A training at a rate, for so many steps, with or without validation in each epoch.
-Train = Callable[[float, int, bool], Trained]
 
 
 def choose_and_test(
     train: Train, task: Task, *, lrs: str, steps: int, tuning_steps: int
 ) -> tuple[Backbone, dict[str, Any]]:
-    """Train briefly at each rate, then fully at the best on validation; the network, and its tests.
+    """Train by ``train_at_best``; the network, and what its tests gave.
 
-    Best is the highest accuracy, then the lowest loss. A rate that a short training survives may
-    still blow up a long one: then nobody would go on with that network, and the next lower rate is
-    trained in full (see ``has_diverged``). The result has ``plain``, ``blur``,
-    ``tint``, ``noise`` and, for scenes, ``background``: accuracies on test images; ``outcomes``:
-    which of them were right, see ``packed``; the rate, what each gave on validation, and how many
-    rates ``diverged``; the ``curve`` over validation, where there was such; and how well the
-    training images were fitted.
+    The result has ``plain``, ``blur``, ``tint``, ``noise`` and, for scenes, ``background``:
+    accuracies on test images; ``outcomes``: which of them were right, see ``packed``; the rate,
+    what each gave on validation, and how many rates ``diverged``; the ``curve`` over validation,
+    where there was such; and how well the training images were fitted.
 
     Parameters
     ----------
@@ -49,39 +41,27 @@ def choose_and_test(
     steps, tuning_steps : int
         Of the training that is tested, and of the one for each rate.
     """
-    rates = [float(lr) for lr in lrs.split()]
-    scores = [evaluate(train(lr, tuning_steps, False).network, task.validation) for lr in rates]
-    best = max(range(len(rates)), key=lambda i: (scores[i].accuracy, -scores[i].loss))
-    for used in range(best, -1, -1):
-        network, history = train(rates[used], steps, True)
-        if not has_diverged(history, task.num_classes):
-            break
+    chosen = train_at_best(
+        train,
+        task.validation,
+        [float(lr) for lr in lrs.split()],
+        steps=steps,
+        tuning_steps=tuning_steps,
+        num_classes=task.num_classes,
+    )
+    network, history = chosen.trained
     tests = all_tests(task)
     answers = {name: predict(network, t.images).argmax(1).numpy() for name, t in tests.items()}
     return network, {
         **scored(answers, tests),
-        "lr": rates[used],
-        "diverged": best - used,
-        "tuning": [round(score.accuracy, 4) for score in scores],
-        "tuning_loss": [round(score.loss, 4) for score in scores],
+        "lr": chosen.lr,
+        "diverged": chosen.diverged,
+        "tuning": [round(score.accuracy, 4) for score in chosen.scores],
+        "tuning_loss": [round(score.loss, 4) for score in chosen.scores],
         "curve": history.get("validation_accuracy", pd.Series([])).round(4).tolist(),
         "train_accuracy": float(history["train_accuracy"].iloc[-1]),
         "train_loss": float(history["train_loss"].iloc[-1]),
     }
-
-
-def has_diverged(history: pd.DataFrame, num_classes: int) -> bool:
-    """Whether a training ends no better on its own images than guessing does.
-
-    Guessing costs ln C nats. In the first 67 trainings of ``transfer_race`` two ended within a
-    thousandth of it, and all others below nine tenths.
-
-    Examples
-    --------
-    >>> [has_diverged(pd.DataFrame({"train_loss": [1.0, loss]}), 2) for loss in (0.693, 0.6)]
-    [True, False]
-    """
-    return bool(history["train_loss"].iloc[-1] > GUESSING * math.log(num_classes))
 
 
 def all_tests(task: Task) -> Mapping[str, Drawn]:

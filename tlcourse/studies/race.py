@@ -1,10 +1,12 @@
 """A cell of ``transfer_race``: one arm on one split, its rate chosen on validation, then tested."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch import nn
 
+from tlcourse.advice.strategies import fingerprint
 from tlcourse.advice.strategy_training import Trained, train, views
 from tlcourse.advice.tasks import Task, make_task
 from tlcourse.environment import environment
@@ -12,10 +14,10 @@ from tlcourse.errors import StudyError
 from tlcourse.networks.backbones import Backbone, load_backbone
 from tlcourse.networks.pooled import pooled_stages
 from tlcourse.runtime import seed_everything
-from tlcourse.studies.arms import Augmentation, arm_named, augment, fingerprint
+from tlcourse.studies.arms import Augmentation, arm_named, augment
 from tlcourse.studies.measuring import all_tests, choose_and_test, forgetting, scored, together
-from tlcourse.studies.probing import fit_probe
 from tlcourse.tuning.batchnorm import Policy
+from tlcourse.tuning.probing import fit_probe
 
 PROBE = "probe"
 
@@ -43,7 +45,7 @@ def race(
     dataset, per_class, split, image_size
         The task, see ``make_task``; ``split`` is its seed, and that of the training.
     arm : str
-        Of ``ARMS``, or ``probe``.
+        Of ``STRATEGIES``.
     recipe : str
         The arm's ``fingerprint``, so that a changed recipe is another cell.
     lrs : str
@@ -67,8 +69,9 @@ def race(
     StudyError
         For an unknown arm, and for a recipe that is not today's.
     """
-    if arm != PROBE and recipe != fingerprint(arm):
-        raise StudyError(f"{arm} has another recipe now ({fingerprint(arm)}, not {recipe})")
+    strategy = replace(arm_named(arm), batchnorm=batchnorm)
+    if arm != PROBE and recipe != fingerprint(strategy):
+        raise StudyError(f"{arm} has another recipe now ({fingerprint(strategy)}, not {recipe})")
     task = make_task(dataset, per_class=per_class, image_size=image_size, seed=split)
     augmenting = augment(augmentation, dataset, image_size)
     made = {"commit": environment()["commit"]}
@@ -76,14 +79,13 @@ def race(
     if arm == PROBE:
         return _probe(network, task, augmenting, split) | made
 
-    chosen = arm_named(arm)
-
-    def train_at(lr: float, steps: int, validate: bool) -> Trained:
+    def train_at(lr: float, steps: float, validate: bool) -> Trained:
         return train(
             network,
-            chosen.strategy(arm, lr, batchnorm),
+            strategy,
             task.train,
             task.validation if validate else None,
+            lr=lr,
             num_classes=task.num_classes,
             steps=steps,
             seed=split,
@@ -93,7 +95,7 @@ def race(
         )
 
     tuned, result = choose_and_test(train_at, task, lrs=lrs, steps=steps, tuning_steps=tuning_steps)
-    old = forgetting(tuned, dataset, backbone, image_size) if chosen.kept == 1 else {}
+    old = forgetting(tuned, dataset, backbone, image_size) if strategy.kept == 1 else {}
     return together(result, old) | made
 
 

@@ -122,7 +122,7 @@ def regularise(
     task = make_task(dataset, per_class=per_class, image_size=image_size, seed=split)
     how = regulariser(arm)
 
-    def train_at(lr: float, steps: int, validate: bool) -> Trained:
+    def train_at(lr: float, steps: float, validate: bool) -> Trained:
         return fine_tune(
             start(backbone, how, task.num_classes, seed=split),
             how,
@@ -155,7 +155,7 @@ def fine_tune(
     *,
     mirror: bool,
     lr: float,
-    steps: int,
+    steps: float,
     batch_size: int,
     seed: int,
 ) -> Trained:

@@ -66,6 +66,8 @@ class Study:
         What was not run, and why.
     over
         The column whose values are the runs of a cell: splits or seeds.
+    folder
+        Of its record; None is the one that comes with the course.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Study:
     comparisons: tuple[Comparison, ...]
     left_out: str = ""
     over: str = "split"
+    folder: Path | None = None
 
     def only(self, family: str) -> "Study":
         """The same with the comparisons of one family; StudyError names them for an unknown one."""
@@ -94,7 +97,7 @@ class Study:
     @property
     def path(self) -> Path:
         """The file of its record."""
-        return RESULTS / self.name / "cells.sqlite"
+        return (self.folder or RESULTS / self.name) / "cells.sqlite"
 
 
 def run_study(

@@ -6,7 +6,7 @@ import pandas as pd
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from tlcourse.advice.strategies import EPOCHS, WEIGHT_DECAY
+from tlcourse.advice.strategies import EPOCHS, STRATEGIES, WEIGHT_DECAY, key_of
 from tlcourse.advice.strategy_training import Trained
 from tlcourse.advice.sweeps import Settings
 from tlcourse.advice.tasks import make_task
@@ -14,7 +14,7 @@ from tlcourse.environment import environment
 from tlcourse.networks.backbones import Backbone, load_backbone
 from tlcourse.studies.measuring import choose_and_test, forgetting, together
 from tlcourse.studies.study import Comparison, Study
-from tlcourse.studies.transfer_race import FIXED, FROZEN, HEAD, MATTERS, OVERLAP, SPLITS
+from tlcourse.studies.transfer_race import FIXED, MATTERS, OVERLAP, SPLITS
 from tlcourse.tuning.batchnorm import set_policy
 from tlcourse.tuning.checkpoints import Thawing
 from tlcourse.tuning.freezing import freeze, unfreeze
@@ -26,6 +26,8 @@ from tlcourse.tuning.unfreezing import GradualUnfreezing, extend, one_by_one
 Order = Literal["at_once", "last_first", "first_first"]
 FACTOR = 0.1  # of the head's rate, for all stages before it
 CYCLES = 3
+BATCHNORM = STRATEGIES["gradual"].batchnorm
+LRS = key_of(STRATEGIES["gradual"])["lrs"]
 
 
 class FirstFirst:
@@ -43,7 +45,7 @@ class FirstFirst:
         """Thaw the stage that is due."""
         for stage in [stage for stage, due in self.plan.items() if due == epoch]:
             unfreeze(self.backbone, only=stage)
-            set_policy(self.backbone, FROZEN, only=stage)
+            set_policy(self.backbone, BATCHNORM, only=stage)
             groups = part_groups(self.backbone, stage, lr=self.lr, weight_decay=WEIGHT_DECAY)
             extend(optimizer, groups, scheduler)
 
@@ -69,9 +71,9 @@ def thaw(
     """
     task = make_task(dataset, per_class=per_class, image_size=image_size, seed=split)
 
-    def train_at(lr: float, steps: int, validate: bool) -> Trained:
+    def train_at(lr: float, steps: float, validate: bool) -> Trained:
         network = load_backbone(backbone, num_classes=task.num_classes, seed=split)
-        set_policy(network, FROZEN)
+        set_policy(network, BATCHNORM)
         unfreezing = _unfreezing(network, order, lr * FACTOR)
         groups = param_groups(
             network,
@@ -117,7 +119,7 @@ THAWING = Study(
     question="Does the order in which stages thaw matter, and do restarts of the rate help?",
     run=thaw,
     cells=tuple(
-        {**FIXED, "lrs": HEAD, "dataset": dataset, "per_class": per_class, "split": split, **way}
+        {**FIXED, "lrs": LRS, "dataset": dataset, "per_class": per_class, "split": split, **way}
         for split in SPLITS
         for dataset, per_class in SETS.items()
         for way in (AT_ONCE, LAST_FIRST, FIRST_FIRST, RESTARTS)

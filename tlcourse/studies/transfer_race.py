@@ -1,17 +1,15 @@
 """The study ``transfer_race``: which way to transfer wins where, and is that certain?"""
 
+from dataclasses import replace
 from typing import Any
 
+from tlcourse.advice.strategies import ADAPTING, STRATEGIES, key_of
 from tlcourse.advice.sweeps import Settings
 from tlcourse.networks.backbones import BACKBONE
-from tlcourse.studies.arms import ARMS, arm_named, fingerprint
+from tlcourse.studies.arms import arm_named
 from tlcourse.studies.race import PROBE, race
 from tlcourse.studies.study import Comparison, Study
-from tlcourse.tuning.batchnorm import Policy
 
-FROZEN: Policy = (
-    "statistics_only"  # BatchNorm's statistics stand still, γ and β learn: see chapter 09
-)
 FIXED: Settings = {
     "backbone": BACKBONE,
     "image_size": 128,
@@ -29,49 +27,32 @@ SPLITS = range(10)
 # was computed; the reasons are training losses and what was chosen on validation:
 # - Two trainings of one_rate (five digits, twenty solar cells a class) had blown up at a rate that
 #   their 50 steps survived, which is no verdict on one rate for all. Such a training is repeated at
-#   the next lower rate now, in every arm (see ``choose_and_test``). These two were run again; no
+#   the next lower rate now, in every arm (see ``train_at_best``). These two were run again; no
 #   other would have come out otherwise.
 # - Where pretrained statistics adapt, all four sets chose the highest rate, 1e-3; by_depth chose
 #   the lowest, 1e-4, in two of four. The range of the one was moved up, of the other down; these
 #   eight cells were run anew.
 
-# Four rates for every arm. In the pilot pretrained stages did best at 1e-4 or 3e-4 and diverged at
-# 1e-3 with frozen statistics. Heads learn ten times as fast.
-FINE, HEAD = "3e-05 0.0001 0.0003 0.001", "0.0003 0.001 0.003 0.01"
-# Random weights did best at 3e-4, 3e-3 and 1e-2, by data set; adapting statistics bear such rates,
-# too. Where a rate holds for late stages only, the pilot tells nothing.
-ADAPTING, LATE = "0.0003 0.001 0.003 0.01", "0.0001 0.0003 0.001 0.003"
-LRS = {  # where the statistics stand still
-    "to_stage3": LATE,
-    "one_rate": FINE,
-    "one_tenth": HEAD,
-    "head_first": FINE,
-    "gradual": HEAD,
-    "by_depth": FINE,
-    PROBE: "",
-}
 
-
-def columns(arm: str, *, batchnorm: str = "", augmentation: str = "none") -> dict[str, str]:
-    """What chooses an arm; where stages start at random, BatchNorm has to adapt."""
-    usual = "frozen" if arm == PROBE else FROZEN if arm_named(arm).kept == 1 else "train"
+def columns(arm: str, *, batchnorm: str = "", augmentation: str = "none") -> dict[str, Any]:
+    """What chooses an arm; its policy of BatchNorm is its own where none is given."""
+    usual = arm_named(arm).batchnorm
     return {"arm": arm, "batchnorm": batchnorm or usual, "augmentation": augmentation}
 
 
-def cell(dataset: str, per_class: int, split: int, arm: dict[str, str], **others: Any) -> Settings:
+def cell(dataset: str, per_class: int, split: int, arm: dict[str, Any], **others: Any) -> Settings:
     """The settings of a cell."""
-    name = arm["arm"]
+    strategy = replace(arm_named(arm["arm"]), batchnorm=arm["batchnorm"])
+    if strategy.batchnorm in ("train", "affine_frozen"):  # adapting statistics bear higher rates
+        strategy = replace(strategy, lrs=ADAPTING)
     task = {"dataset": dataset, "per_class": per_class, "split": split}
-    recipe = "" if name == PROBE else fingerprint(name)
-    adapts = arm["batchnorm"] in ("train", "affine_frozen")
-    lrs = ADAPTING if adapts else LRS[name]
-    return {**FIXED, **task, **arm, "recipe": recipe, "lrs": lrs, **others}
+    return {**FIXED, **task, **arm, **key_of(strategy), **others}
 
 
 TRAIN_BATCHNORM = columns("one_rate", batchnorm="train")
 IN_FULL = {"scenes": 20, "elpv": 80, "digits": 20, "rendered_digits": 20}  # with every arm
 ARMS_IN_FULL = (
-    *map(columns, (*ARMS, PROBE)),
+    *map(columns, STRATEGIES),
     TRAIN_BATCHNORM,
     *(columns(arm, augmentation="light") for arm in (PROBE, "one_rate", "scratch")),
 )

@@ -1,7 +1,7 @@
 """One training on several processes: each takes its share of every batch, gradients are averaged.
 
-``torchrun --nproc-per-node 2 -m tlcourse cell …`` starts the processes. ``fit`` does the rest: with
-one process everything here does nothing.
+``torchrun --nproc-per-node 2 -m tlcourse study NAME --cell N`` starts the processes. ``fit`` does
+the rest: with one process everything here does nothing.
 """
 
 import os
