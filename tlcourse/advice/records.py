@@ -50,7 +50,8 @@ def load_records() -> pd.DataFrame:
 
     To the record's own columns come ``source`` (see ``source_of``) and what ``race_tasks`` has of
     the task. The race's probe reads the stage that did best on validation: that is the arm
-    ``stage_probe`` here, and ``probe`` is the one of the last stage.
+    ``stage_probe`` here, and ``probe`` is the one of the last stage. Runs that lack one of these
+    arms are left out: a mean over other splits is no comparison.
 
     Examples
     --------
@@ -69,9 +70,10 @@ def load_records() -> pd.DataFrame:
         probed.assign(plain=last),
         probed.assign(arm=STAGE_PROBE),
     ])  # fmt: skip
+    task = ["dataset", "per_class", "split", "backbone", "image_size"]
+    cells = cells[cells.groupby(task)["arm"].transform("nunique") == len(ADVISED) + 1]
     tasks = read_results(RESULTS / TASKS / "cells.sqlite").drop(columns="commit")
-    on = ["dataset", "per_class", "split", "backbone", "image_size"]
-    return cells.merge(tasks, on=on, validate="many_to_one")
+    return cells.merge(tasks, on=task, validate="many_to_one")
 
 
 def runs_of(records: pd.DataFrame) -> Runs:

@@ -96,8 +96,9 @@ class LiveFigure:
         self._cost = self._last - started
 
     def finish(self) -> None:
-        """Put the last alternative text below, as a caption."""
-        _caption(self._alt)
+        """Put the last alternative text below, as a caption, if anything was shown."""
+        if self._alt:
+            _caption(self._alt)
 
 
 def _caption(alt: str) -> None:

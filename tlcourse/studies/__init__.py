@@ -20,6 +20,7 @@ from tlcourse.studies.sizing import detectable_by_splits
 from tlcourse.studies.study import Comparison, Study, read_study, run_study
 from tlcourse.studies.thawing import THAWING
 from tlcourse.studies.transfer_race import TRANSFER_RACE
+from tlcourse.studies.transfer_race_full import FULL
 from tlcourse.studies.transfer_race_pilot import PILOT
 from tlcourse.studies.transfer_race_variants import VARIANTS
 from tlcourse.suggestions import look_up
@@ -30,6 +31,7 @@ STUDIES = {
         PILOT,
         TRANSFER_RACE,
         VARIANTS,
+        FULL,
         RACE_TASKS,
         BATCHNORM,
         THAWING,

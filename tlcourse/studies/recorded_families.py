@@ -48,8 +48,8 @@ def family_points(study: Study, family: str) -> pd.DataFrame:
     -------
     DataFrame
         ``effect``, the ends of its 95 % interval ``low`` and ``high``, and ``detectable``, all in
-        points; the ``verdict``; ``images_factor``, how many times the images would find what
-        matters; and the number of ``splits``.
+        points; the ``verdict``, left out of an interim look; ``images_factor``, how many times the
+        images would find what matters; and the number of ``splits``.
 
     Raises
     ------
@@ -58,8 +58,10 @@ def family_points(study: Study, family: str) -> pd.DataFrame:
     """
     table = family_effects(study, family)
     points = (100 * table[["effect", "low", "high", "detectable"]]).round(1)
+    if not missing_runs(study.only(family), read_study(study)):
+        points["verdict"] = table["verdict"]
     factor = table["images_factor"].round(1)
-    return points.assign(verdict=table["verdict"], images_factor=factor, splits=table["runs"])
+    return points.assign(images_factor=factor, splits=table["runs"])
 
 
 def recorded_family(
