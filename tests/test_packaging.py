@@ -274,8 +274,8 @@ def test_a_wheel_holds_every_package_and_its_data():
     assert {file.relative_to(ROOT / "data").as_posix() for file in files} >= {
         "cutouts/index.csv",
         "cutouts/LICENCE",
-        "results/laptop/strategies.sqlite",
-        "results/laptop/measurements.sqlite",
+        "results/transfer_race/cells.sqlite",
+        "results/race_tasks/cells.sqlite",
     }
     assert sum(file.suffix == ".webp" for file in files) == 187
     templates = [*(ROOT / "tlcourse").rglob("*.j2")]

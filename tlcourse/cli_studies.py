@@ -107,11 +107,14 @@ _SHOWN = ["recorded", "now", "difference", "low", "high", "holds"]
 
 def _report(study: Any, figure: Path | None) -> int:
     from tlcourse.studies import as_text, findings, forest
+    from tlcourse.studies.study import progress_of
 
     found = findings(study)
     print(as_text(study, found))
     if figure:
-        picture = forest(found, title=study.question, effect="difference")
+        done, declared = progress_of(study)
+        interim = done < declared
+        picture = forest(found, title=study.question, effect="difference", interim=interim)
         picture.figure.savefig(figure)
         print(f"\n{figure}: {picture.alt}")
     return 0

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tlcourse.advice.measurements import Costs, Measured
-from tlcourse.advice.strategies import STRATEGIES
+from tlcourse.advice.records import ADVISED
 
 COSTS = Costs(forward=0.01, half=0.006, training=0.04)
 
@@ -16,7 +16,8 @@ def made_records(
     *,
     noise: float = 0.002,
     sizes: tuple[int, ...] = (10, 40, 160),
-    seed: int = 0,
+    seed: int = 1,  # in one of the first 60, that of 0, features happen to foretell the noise
+    arms: tuple[str, ...] = ADVISED,
 ) -> pd.DataFrame:
     """Cells of sources that lie apart in domain; ``gains`` over a probe of 0.6, by arm."""
     generator = np.random.default_rng(seed)
@@ -24,7 +25,7 @@ def made_records(
     for number, (source, by_arm) in enumerate(gains.items()):
         for per_class in sizes:
             for split in range(4):
-                for arm in STRATEGIES:
+                for arm in arms:
                     gain = by_arm.get(arm, -0.1) + noise * generator.normal()
                     place = {"distance": 0.05 * number, "classes": 4, "probes": {"neck": 0.6}}
                     cell = {"dataset": source, "source": source, "per_class": per_class}

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_records import made_records
 from sklearn.linear_model import Ridge
@@ -14,7 +15,10 @@ from tlcourse.advice.expecting import (
     jackknife_plus,
     promised,
 )
-from tlcourse.advice.records import PLACE, load_records, runs_of
+from tlcourse.advice.records import ADVISED, PLACE, load_records, runs_of
+from tlcourse.studies import read_study
+from tlcourse.studies.transfer_race import TRANSFER_RACE, columns
+from tlcourse.studies.transfer_race_variants import VARIANTS
 
 
 @pytest.mark.parametrize("level", [0.5, 0.8, 0.9])
@@ -58,35 +62,35 @@ def test_the_interval_holds_what_it_promises_on_sources_it_never_saw():
 
 
 def test_gains_are_means_over_sources_whatever_their_number_of_runs():
-    table = made_records({"a": {"gradual": 0.2}, "b": {"gradual": 0.0}}, noise=0.0)
+    table = made_records({"a": {"one_rate": 0.2}, "b": {"one_rate": 0.0}}, noise=0.0)
     table = table[(table["source"] == "a") | (table["per_class"] == 10)]
     gains = fit_gains(runs_of(table))
-    assert gains.model is None and gains.mean["gradual"] == pytest.approx(0.1)
+    assert gains.model is None and gains.mean["one_rate"] == pytest.approx(0.1)
 
 
 def test_a_ridge_is_fitted_where_it_is_shown_better_and_weighs_sources_alike():
-    gains = {f"s{i}": {"gradual": 0.05 * i} for i in range(8)}
+    gains = {f"s{i}": {"one_rate": 0.05 * i} for i in range(8)}
     table = made_records(gains, noise=0.001)
     table = table[(table["source"] != "s0") | (table["split"] == 0)]
     runs = runs_of(table)
     fitted = fit_gains(runs)
     assert fitted.model is not None
-    x, y = runs.features.to_numpy(), runs.accuracy["gradual"] - runs.probe
+    x, y = runs.features.to_numpy(), runs.accuracy["one_rate"] - runs.probe
     x = (x - x.mean(0)) / np.where(x.std(0) > 0, x.std(0), 1)
     weight = 1 / runs.sources.value_counts().loc[runs.sources].to_numpy()
     weight = weight / weight.mean()
     expected = Ridge(alpha=1.0).fit(x, y, sample_weight=weight).predict(x)
-    found = fitted.predict(runs.features)["gradual"]
+    found = fitted.predict(runs.features)["one_rate"]
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    flat = made_records({f"s{i}": {"gradual": 0.2} for i in range(8)}, noise=0.02)
+    flat = made_records({f"s{i}": {"one_rate": 0.2} for i in range(8)}, noise=0.02)
     assert fit_gains(runs_of(flat)).model is None
 
 
 def test_what_features_save_is_positive_where_they_foretell_and_not_where_they_mislead():
-    rising = {f"s{i}": {"gradual": 0.05 * i} for i in range(6)}
+    rising = {f"s{i}": {"one_rate": 0.05 * i} for i in range(6)}
     saved = errors_saved(runs_of(made_records(rising, noise=0.0)))
     assert saved[["s1", "s2", "s3", "s4"]].median() > 0
-    odd = rising | {"s5": {"gradual": -0.3}}  # the farthest, where the trend breaks
+    odd = rising | {"s5": {"one_rate": -0.3}}  # the farthest, where the trend breaks
     assert errors_saved(runs_of(made_records(odd, noise=0.0)))["s5"] < 0
     assert errors_saved(runs_of(made_records({"a": {}}))).empty
 
@@ -97,11 +101,18 @@ def test_a_level_that_is_no_share_is_named():
 
 
 def test_every_recorded_run_was_measured_and_names_its_source():
+    usual = pd.DataFrame([columns(arm) for arm in ADVISED])
+    begun = [study for study in (TRANSFER_RACE, VARIANTS) if study.path.is_file()]
+    trained = pd.concat([read_study(study).merge(usual) for study in begun])
+    place = ["dataset", "per_class", "split"]
+    arms = trained.groupby(place)["arm"].nunique()
+    whole = set(arms[arms == len(ADVISED)].index)
     records = load_records()
+    assert whole <= set(records[place].itertuples(index=False, name=None))  # none was forgotten
     assert not records[[*PLACE, "arm", "plain", "distance"]].isna().any(axis=None)
     runs = runs_of(records)
-    assert len(runs.accuracy) == 70 and runs.sources.nunique() == 4
+    assert runs.sources.nunique() == 4 and list(runs.accuracy) == list(ADVISED)
     assert np.isfinite(runs.features.to_numpy()).all()
-    # Grouped folds: the probe is a fair forecast of recorded extraction, not 30 points above it.
-    above = (runs.probe - runs.accuracy["extraction"]).groupby(level="source").mean()
+    # Grouped folds: the probe is a fair forecast of a recorded one, not 30 points above it.
+    above = (runs.probe - runs.accuracy["probe"]).groupby(level="source").mean()
     assert above.abs().max() < 0.12

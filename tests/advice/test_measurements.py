@@ -9,20 +9,25 @@ from made_records import COSTS
 
 from tlcourse.advice import measurements
 from tlcourse.advice.measurements import Costs, measure, transfer_scores
-from tlcourse.advice.strategies import BATCH_SIZE, STRATEGIES, Phase, Strategy
+from tlcourse.advice.strategies import BATCH_SIZE, STRATEGIES, TUNING_STEPS, Phase, Strategy
 from tlcourse.advice.tasks import make_task
 from tlcourse.diagnosis import grouped_probe
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.networks.pooled import pooled_stages
 
 
-def test_costs_follow_the_recipe():
-    images, steps = 800, 10
-    seconds = {n: COSTS.of(s, images, steps=steps) for n, s in STRATEGIES.items()}
-    assert seconds["extraction"] == pytest.approx(800 * 0.01)
-    assert seconds["scratch"] == pytest.approx(10 * 800 * 0.04)
-    assert seconds["hybrid"] == pytest.approx(800 * 0.01 + 10 * 800 * 0.4 * 0.04)
-    assert seconds["two_phase"] == pytest.approx(800 * 0.01 + 6 * 800 * 0.04)
+def test_costs_are_those_of_the_recipe_at_all_its_rates():
+    images, steps = 800, 300  # fewer steps than ten whole passes
+    cost = {name: COSTS.of(s, images, steps=steps) for name, s in STRATEGIES.items()}
+    assert cost["probe"] == pytest.approx(800 * 0.01)  # one pass, whatever the steps
+    seen = 10 * 800 + 4 * TUNING_STEPS * 8  # images in the long training and the four short ones
+    assert cost["scratch"] == pytest.approx(seen * 0.04)
+    assert cost["one_rate"] == pytest.approx(800 * 0.01 + seen * 0.04)
+    assert cost["head_first"] == pytest.approx(800 * 0.01 + 7 / 10 * seen * 0.04)
+    late = 1 - (0.6 + 0.4 / 3)  # frozen are the half and a third of the rest
+    assert cost["to_stage3"] == pytest.approx(800 * 0.01 + late * seen * 0.04)
+    few = COSTS.of(STRATEGIES["one_rate"], 5, steps=300)  # batches of five, and every step counts
+    assert few == pytest.approx(5 * 0.01 + (300 + 4 * TUNING_STEPS) * 5 * 0.04)
 
 
 def test_a_share_of_the_stages_costs_what_lies_between_the_measured_ones():
@@ -30,7 +35,7 @@ def test_a_share_of_the_stages_costs_what_lies_between_the_measured_ones():
         [0, 0.3, 0.6, 1]
     )
     assert COSTS.share(0.75) == pytest.approx(0.8)
-    quarter = Strategy("", "", "", (Phase(10, lr=1.0, frozen=0.25),))
+    quarter = Strategy("", "", "", lambda lr: (Phase(10, lr, frozen=0.25),), lrs=())
     assert COSTS.of(quarter, 800, steps=10) == pytest.approx(800 * (0.01 + 10 * 0.7 * 0.04))
 
 

@@ -1,11 +1,24 @@
 """Each recipe moves what it says and nothing else; torchvision and numpy check the tasks."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from tlcourse.advice import following, strategy_training
+from tlcourse.advice.following import follow
 from tlcourse.advice.measurements import measure
-from tlcourse.advice.strategies import EPOCHS, QUADRANTS, STRATEGIES, first_stages, strategy_named
+from tlcourse.advice.strategies import (
+    EPOCHS,
+    HEAD_LR,
+    STRATEGIES,
+    Phase,
+    first_stages,
+    key_of,
+    strategy_named,
+)
 from tlcourse.advice.strategy_training import start, train
 from tlcourse.advice.tasks import make_task
 from tlcourse.datasets import blur, checks, few, make_scenes, tint
@@ -23,13 +36,24 @@ def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> se
     return stages | ({"statistics"} if any("running_" in name for name in changed) else set())
 
 
-EVERYTHING = {"stem", "stage1", "stage2", "stage3", "stage4", "neck", "head"}
+STAGES = ("stem", "stage1", "stage2", "stage3", "stage4", "neck", "head")
+EVERYTHING = set(STAGES)
+TRAINED = [name for name, strategy in STRATEGIES.items() if strategy.lrs]
 MOVES = {
     "scratch": EVERYTHING | {"statistics"},
-    "extraction": {"head"},
-    "hybrid": {"stage3", "stage4", "neck", "head", "statistics"},
-    "two_phase": EVERYTHING,
-    "gradual": EVERYTHING,
+    "early_only": EVERYTHING | {"statistics"},
+    "to_stage3": {"stage4", "neck", "head"},
+    **dict.fromkeys(("one_rate", "one_tenth", "head_first", "gradual", "by_depth"), EVERYTHING),
+}
+TENTH = dict.fromkeys(STAGES[:-1], 0.1) | {"head": 1.0}
+THIRDS = dict(zip(STAGES, (0.1, 0.1, 1 / 3, 1 / 3, 1, 1, 1), strict=True))
+RATES = {  # of each stage that learns from a phase's first epoch on, in head rates; by phase
+    **{name: [dict.fromkeys(STAGES, 1.0)] for name in ("scratch", "early_only", "one_rate")},
+    "to_stage3": [{"stage4": 1.0, "neck": 1.0, "head": 1.0}],
+    "one_tenth": [TENTH],
+    "head_first": [{"head": HEAD_LR / 0.5}, dict.fromkeys(STAGES, 1.0)],
+    "gradual": [{"head": 1.0}],
+    "by_depth": [THIRDS],
 }
 
 
@@ -38,29 +62,51 @@ def backbone() -> Backbone:
     return load_backbone(BACKBONE)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_a_strategy_moves_what_it_says_and_nothing_else(name, backbone):
+@pytest.fixture
+def data() -> tuple[torch.Tensor, torch.Tensor]:
     images = torch.randint(0, 256, (6, 3, 32, 32), generator=torch.Generator().manual_seed(0))
-    data = images.to(torch.uint8), torch.arange(6) % 2
-    strategy = STRATEGIES[name]
+    return images.to(torch.uint8), torch.arange(6) % 2
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_strategy_moves_what_it_says_and_nothing_else(name, backbone, data):
+    strategy, fixed = STRATEGIES[name], {"num_classes": 2, "steps": EPOCHS, "seed": 3, "lr": 1e-3}
     before = start(backbone, strategy, num_classes=2, seed=3).state_dict()
     untouched = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
-    trained = train(backbone, strategy, data, data, num_classes=2, steps=EPOCHS, seed=3)
+    trained = train(backbone, strategy, data, data, **fixed)
     assert not moved(untouched, backbone.state_dict())
     assert moved(before, trained.network.state_dict()) - {"num_batches_tracked"} == MOVES[name]
     assert list(trained.history["epoch"]) == list(range(EPOCHS))
     assert list(trained.history["steps"]) == list(range(1, EPOCHS + 1))
-    again = train(backbone, strategy, data, data, num_classes=2, steps=EPOCHS, seed=3)
+    again = train(backbone, strategy, data, data, **fixed)
     assert not moved(again.network.state_dict(), trained.network.state_dict())
 
 
-@pytest.mark.parametrize("name", ["scratch", "extraction", "two_phase", "gradual"])
-def test_a_network_without_batchnorm_is_trained_too(name):
+@pytest.mark.parametrize("name", TRAINED)
+def test_each_stage_learns_at_its_part_of_the_rate(name, backbone, data, monkeypatch):
+    phases = []
+
+    def note(model, inputs, held_out, optimizer, *, epochs, unfreezing, **options):
+        groups = optimizer.param_groups
+        rates = {g["name"].removesuffix(", no decay"): g["lr"] / 0.5 for g in groups}
+        phases.append((epochs, rates))
+        assert (unfreezing is not None) == (name == "gradual")
+        assert unfreezing is None or unfreezing.lr == pytest.approx(0.1 * 0.5)  # of what thaws
+        return pd.DataFrame({"train_loss": [0.0] * epochs})
+
+    monkeypatch.setattr(strategy_training, "fit", note)
+    train(backbone, STRATEGIES[name], data, None, lr=0.5, num_classes=2, steps=10, seed=0)
+    assert [rates for _, rates in phases] == [pytest.approx(rates) for rates in RATES[name]]
+    assert sum(epochs for epochs, _ in phases) == EPOCHS
+
+
+@pytest.mark.parametrize("name", ["scratch", "head_first", "gradual"])
+def test_a_network_without_batchnorm_is_trained_too(name, data):
     network = load_backbone("tlcourse/vit_tiny_patch4_32", pretrained=False)
-    images = torch.randint(0, 256, (6, 3, 32, 32), generator=torch.Generator().manual_seed(0))
-    data = images.to(torch.uint8), torch.arange(6) % 2
     before = start(network, STRATEGIES[name], num_classes=2, seed=3).state_dict()
-    trained = train(network, STRATEGIES[name], data, data, num_classes=2, steps=EPOCHS, seed=3)
+    trained = train(
+        network, STRATEGIES[name], data, data, lr=1e-3, num_classes=2, steps=EPOCHS, seed=3
+    )
     assert moved(before, trained.network.state_dict()) == MOVES[name] - {"statistics"}
 
 
@@ -75,13 +121,13 @@ def test_a_strategy_keeps_the_pretrained_stages_that_it_names():
     }
     before_head = EVERYTHING - {"head"}
     assert kept == {
+        **dict.fromkeys(STRATEGIES, before_head),
         "scratch": set(),
-        "hybrid": {"stem", "stage1", "stage2"},
-        **dict.fromkeys(("extraction", "two_phase", "gradual"), before_head),
+        "early_only": {"stem", "stage1", "stage2"},
     }
 
 
-def test_what_is_frozen_runs_once_for_extraction_and_first_phase(monkeypatch):
+def test_what_is_frozen_runs_once_for_a_probe_and_all_rates_of_the_head_first(monkeypatch):
     passes = []
 
     def counted(backbone, images, **options):
@@ -89,17 +135,38 @@ def test_what_is_frozen_runs_once_for_extraction_and_first_phase(monkeypatch):
         return run_prefix(backbone, images, **options)
 
     monkeypatch.setattr("tlcourse.networks.features.run_prefix", counted)
+    monkeypatch.setattr(following, "TUNING_STEPS", 10)
     backbone = load_backbone("tlcourse/resnet20", pretrained=False, seed=7)
     generator = torch.Generator().manual_seed(7)
     images = torch.randint(0, 256, (23, 3, 32, 32), generator=generator).to(torch.uint8)
-    data = images, torch.arange(23) % 2
-    for name in ("extraction", "two_phase"):
-        train(backbone, STRATEGIES[name], data, None, num_classes=2, steps=10, seed=0)
-    assert passes.count(23) == 1
+    labels = torch.arange(23) % 2
+    data, held_out = (images, labels), (images[:9], labels[:9])
+    for name in ("probe", "head_first"):
+        follow(backbone, STRATEGIES[name], data, held_out, num_classes=2, steps=10, seed=0)
+    assert passes == [23, 9]
 
 
-def test_every_quadrant_has_a_strategy_and_an_unknown_one_is_answered_with_a_near_name():
-    assert set(QUADRANTS.values()) <= set(STRATEGIES)
+def test_a_strategy_without_phases_is_not_trained(backbone, data):
+    with pytest.raises(ValueError, match="probe has no phases to train in; ``follow``"):
+        train(backbone, STRATEGIES["probe"], data, data, lr=1.0, num_classes=2, steps=10, seed=0)
+
+
+def test_another_recipe_policy_or_rate_is_another_key():
+    one = STRATEGIES["one_rate"]
+    changes = {
+        "phases": lambda lr: (Phase(EPOCHS, lr, factor=0.5),),
+        "kept": 0.5,
+        "batchnorm": "train",
+        "lrs": one.lrs[:-1],
+    }
+    keys = [key_of(replace(one, **{name: value})) for name, value in changes.items()]
+    assert key_of(one) not in keys and len({tuple(key.values()) for key in keys}) == len(changes)
+    assert key_of(one)["lrs"] == "3e-05 0.0001 0.0003 0.001"
+    told = replace(one, summary="in other words", source="another's")
+    assert key_of(told) == key_of(one)  # words change nothing that was trained
+
+
+def test_an_unknown_strategy_is_answered_with_a_near_name():
     with pytest.raises(ValueError, match="did you mean gradual"):
         strategy_named("graduel")
 
@@ -158,7 +225,7 @@ def test_a_task_has_equal_classes_and_the_same_test_images_under_each_shift(data
 def test_a_strategy_starts_from_the_librarys_network_that_it_was_given():
     for name in ("timm/resnet18", "timm/efficientnet_lite0"):
         backbone = load_backbone(name, pretrained=False)
-        begun = start(backbone, STRATEGIES["extraction"], num_classes=2, seed=0)
+        begun = start(backbone, STRATEGIES["probe"], num_classes=2, seed=0)
         assert begun.name == name and repr(begun.stem) == repr(backbone.stem)
         assert begun.preprocessing == backbone.preprocessing
 

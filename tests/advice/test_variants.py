@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from tlcourse.advice.laboratory import MATRICES
 from tlcourse.advice.tasks import make_task
 from tlcourse.advice.variants import ANIMALS, PLANTS, SCENES, source_of
 from tlcourse.datasets import load_dataset, tint
+from tlcourse.studies.transfer_race import IN_FULL
+from tlcourse.studies.transfer_race_variants import DATASETS
 
 SMALL = {"per_class": 5, "image_size": 32, "seed": 1, "max_test": 80}
 
@@ -16,13 +17,13 @@ def test_every_cutout_is_an_animal_or_a_plant_and_all_tasks_of_them_are_one_sour
     names = load_dataset("cutouts").class_names
     assert sorted((*ANIMALS, *PLANTS)) == sorted(names)
     assert {source_of(name) for name in SCENES} == {"cutouts"}
-    assert {source_of(name) for name in MATRICES["further"].sizes} == {"cutouts", "elpv"}
-    assert len({source_of(name) for name in MATRICES["laptop"].sizes}) == 4
+    assert {source_of(name) for name in DATASETS} == {"cutouts", "elpv"}
+    assert len({source_of(name) for name in IN_FULL}) == 4
     kingdoms = SCENES["scenes_kingdoms"].relabelled(names)
     assert [names[i] for i in np.flatnonzero(kingdoms == 0)] == list(ANIMALS)
 
 
-@pytest.mark.parametrize("name", sorted(MATRICES["further"].sizes))
+@pytest.mark.parametrize("name", sorted(DATASETS))
 def test_a_further_task_has_equal_classes_and_tears_no_group(name):
     task = make_task(name, **SMALL)
     assert task.train[1].bincount().tolist() == [5] * task.num_classes

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from tlcourse import runtime
-from tlcourse.advice import sweeps
+from tlcourse.advice import following, sweeps
 from tlcourse.cli import main
 from tlcourse.files import is_partial, replacing
 from tlcourse.networks.backbones import load_backbone
@@ -85,6 +85,7 @@ def fit_source(source: str, strategy: str, *, whole: bool = False) -> Callable[[
         with (
             mock.patch.object(runtime, "BUILD_DIR", folder / "build"),
             mock.patch.object(fitting, "STEPS", 20),
+            mock.patch.object(following, "TUNING_STEPS", 10),
             mock.patch.multiple(
                 source_folder, load_backbone=lambda name: small, **({} if whole else left_out)
             ),
@@ -138,7 +139,7 @@ def state(folder: Path) -> State:
         if path.name.endswith(".sqlite"):
             found[name] = sweeps.read_results(path).to_json()
         elif path.name == "history.csv":
-            found[name] = pd.read_csv(path).drop(columns="seconds").to_json()
+            found[name] = pd.read_csv(path).drop(columns="seconds", errors="ignore").to_json()
         elif path.suffix in (".pt", ".pt2", ".onnx", ".html", ".md") or path.name == "model.json":
             found[name] = "there"  # with times and places in them
         else:
@@ -203,9 +204,9 @@ KINDS = {
     "cache": Kind(fill_cache, 0.25, writers=2),
     "checkpoint": Kind(train, 0.2),
     "sweep": Kind(sweep, 0.12),
-    "fit": Kind(fit_source("images", "two_phase"), 0.06),
-    "fit_archive": Kind(fit_source("images.zip", "extraction"), 0.04),
-    "fit_whole": Kind(fit_source("images", "extraction", whole=True), 0.01),
+    "fit": Kind(fit_source("images", "head_first"), 0.06),
+    "fit_archive": Kind(fit_source("images.zip", "head_first"), 0.04),
+    "fit_whole": Kind(fit_source("images", "probe", whole=True), 0.01),
     "predict": Kind(predict, 0.03),
     "explain": Kind(explain, 0.03),
     "export_onnx": Kind(export("onnx"), 0.005),

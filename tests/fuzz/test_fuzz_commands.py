@@ -10,7 +10,7 @@ from fuzzing import fuzz
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tlcourse.advice import laboratory
+from tlcourse import studies
 from tlcourse.cli import main
 from tlcourse.own_images import model_folder, source_folder
 
@@ -20,13 +20,13 @@ FUNCTIONS = {  # what a command calls, and the numbers that it may get
     "predict": (model_folder, "predict_files"),
     "explain": (model_folder, "explain_files"),
     "export": (model_folder, "export_folder"),
-    "cell": (laboratory, "run_cell"),
+    "study": (studies, "run_study"),
 }
-LEAST = {"image_size": 1, "minutes": 0, "seed": 0, "per_class": 1, "steps": 1}
+LEAST = {"image_size": 1, "minutes": 0, "seed": 0, "workers": 1}
 WORDS = st.sampled_from(
     ["--output", "--image-size", "--minutes", "--seed", "--strategy", "--backbone", "--score",
-     "--format", "--steps", "onnx", "hybrid", "elpv", "images", "out", "-1", "0", "1", "2.5", "64",
-     "nan", "inf", "1e400", "99999999999", "٣", "", " ", "-", "--", "@x", "\0", "\udcff"]
+     "--format", "--workers", "onnx", "probe", "heads", "images", "out", "-1", "0", "1", "2.5",
+     "64", "nan", "inf", "1e400", "99999999999", "٣", "", " ", "-", "--", "@x", "\0", "\udcff"]
 )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ class Called(Exception):
 @given(st.sampled_from(sorted(FUNCTIONS)), st.lists(WORDS | st.text(max_size=5), max_size=9))
 @example("advise", ["images", "--image-size", "٣"])
 @example("fit", ["images", "--output", "out", "--minutes", "inf"])
-@example("cell", ["elpv", "5", "hybrid"])
+@example("study", ["heads", "--workers", "1"])
 @example("predict", ["out", "images", "--score"])
 def test_a_line_is_refused_or_understood(tmp_path_factory, command, words):
     module, name = FUNCTIONS[command]

@@ -84,11 +84,11 @@ def test_a_disk_that_takes_no_more_is_named_and_the_work_goes_on_later(
 
 
 def test_a_fit_on_a_full_disk_keeps_its_last_epoch_and_its_mark(tmp_path, material, disk):
-    disk.left = 6  # its mark, features and the first epochs
+    disk.left = 5  # its mark, features and the first epochs at the first rate
     with pytest.raises(OutputError, match=r"phase0\.pt cannot be written"):
-        fit_source("images", "extraction")(tmp_path, material)
+        fit_source("images", "head_first")(tmp_path, material)
     output = tmp_path / "out"
-    assert (output / "checkpoints" / "extraction" / "phase0.pt").is_file()
+    assert (output / "checkpoints" / "head_first" / "3e-05 short" / "phase0.pt").is_file()
     assert not partials(output) and not (output / "model.json").exists()
     assert (output / "started.json").exists()  # the same call goes on
 

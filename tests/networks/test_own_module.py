@@ -124,9 +124,8 @@ def test_strategies_train_it_and_draw_anew_what_they_do_not_keep(tmp_path):
     backbone = as_backbone(Own(), PREPROCESSING)
     before = copy.deepcopy(backbone.state_dict())
     data = (torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8), torch.arange(8) % 2)
-    trained = train(
-        backbone, STRATEGIES["two_phase"], data, data, num_classes=2, steps=10, seed=0, batch_size=4
-    )
+    fixed = {"lr": 1e-3, "num_classes": 2, "steps": 10, "seed": 0, "batch_size": 4}
+    trained = train(backbone, STRATEGIES["head_first"], data, data, **fixed)
     assert trained.network.num_classes == 2 and backbone.num_classes == 5
     assert all(torch.equal(t, before[name]) for name, t in backbone.state_dict().items())
     one, same, other = (
@@ -152,7 +151,7 @@ def test_a_layer_that_does_not_say_how_it_is_drawn_is_refused_only_where_it_star
     module = Own()
     module.blocks[3].scale = nn.Parameter(torch.ones(1))
     backbone = as_backbone(module, PREPROCESSING)
-    start(backbone, STRATEGIES["extraction"], num_classes=2, seed=0)
+    start(backbone, STRATEGIES["probe"], num_classes=2, seed=0)
     with pytest.raises(BackboneError, match=r"own/Own is a Block without reset_parameters\(\)"):
         start(backbone, STRATEGIES["scratch"], num_classes=2, seed=0)
 

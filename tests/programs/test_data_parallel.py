@@ -6,11 +6,10 @@ import socket
 import pytest
 import timm
 import torch
-from parallel_job import train_as, trained
+from parallel_job import run_cell_as, train_as, trained
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tlcourse.cli import main
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.tuning import data_parallel
 from tlcourse.tuning.batchnorm import policies, set_policy
@@ -25,14 +24,24 @@ from tlcourse.tuning.data_parallel import (
 )
 
 
-def test_two_processes_come_to_the_weights_of_one(tmp_path, start):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    children = [start(train_as, rank, port, tmp_path / "two.pt") for rank in range(2)]
-    for child in children:
-        child.join()
-        assert child.exitcode == 0
+@pytest.fixture
+def in_two(start):
+    """Call a function in two processes, with the rank of each and a port for both."""
+
+    def call(function, path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        children = [start(function, rank, port, path) for rank in range(2)]
+        for child in children:
+            child.join()
+            assert child.exitcode == 0
+
+    return call
+
+
+def test_two_processes_come_to_the_weights_of_one(tmp_path, in_two):
+    in_two(train_as, tmp_path / "two.pt")
     one, two = trained(), torch.load(tmp_path / "two.pt", weights_only=True)
     assert one.keys() == two.keys()
     for name in one:
@@ -98,8 +107,7 @@ def test_a_conversion_that_lost_the_activations_is_refused(monkeypatch):
     assert type(model[0]) is nn.BatchNorm2d, "an error changes nothing"
 
 
-def test_the_command_for_one_cell_prints_its_result(capsys):
-    arguments = ["cell", "elpv", "5", "extraction", "--image-size", "32", "--steps", "10"]
-    assert main(arguments) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert 0 <= result["plain"] <= 1 and len(result["curve"]) == 10
+def test_the_command_for_one_cell_runs_in_both_processes_and_prints_once(tmp_path, in_two):
+    in_two(run_cell_as, tmp_path)
+    printed = [(tmp_path / str(rank)).read_text() for rank in range(2)]
+    assert json.loads(printed[0]) == {"split": 7, "processes": 2} and not printed[1]

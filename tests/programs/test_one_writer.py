@@ -52,7 +52,7 @@ def test_a_second_fit_into_an_output_is_refused_while_the_first_runs(images, tmp
 
 def test_a_fit_that_was_killed_before_it_began_is_no_obstacle(images, tmp_path, begin):
     output = tmp_path / "out"
-    (output / "checkpoints" / "extraction").mkdir(parents=True)
+    (output / "checkpoints" / "head_first").mkdir(parents=True)
     left = [output / f".started.json.{'0' * 32}.partial", output / ".lock"]
     for path in left:
         path.touch()

@@ -18,6 +18,7 @@ from PIL import Image
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
+from tlcourse.advice import following
 from tlcourse.cli import main
 from tlcourse.datasets import check_images, load_dataset, load_folder, make_scenes
 from tlcourse.errors import BackboneError, DatasetError, ImageError, ModelFolderError, OutputError
@@ -54,7 +55,7 @@ def model(photographs) -> Path:
     output = Path(os.environ["TLCOURSE_BUILD_DIR"], "model of photographs")
     with FileLock(f"{output}.lock"):
         if not output.exists():
-            options = {"image_size": 64, "strategy": "extraction", "say": lambda line: None}
+            options = {"image_size": 64, "strategy": "probe", "say": lambda line: None}
             fit_folder(photographs, output, **options)
     return output
 
@@ -74,7 +75,9 @@ def test_everything_is_there_and_the_page_runs_nothing_of_the_users(model):
         text = (model / name).read_text(encoding="utf-8")
         assert "<script" not in text and "alert(1)" in text  # there, but escaped
         assert "{{ 7*7 }}" in text  # and not taken for a template
-    assert "http" not in (model / "report.html").read_text(encoding="utf-8")
+    page = (model / "report.html").read_text(encoding="utf-8")
+    assert "http" not in page
+    assert "Strategy: probe" in page and "Accuracy over" not in page  # which has no epochs
 
 
 def test_all_three_files_give_the_models_logits_in_a_process_without_the_course(
@@ -187,28 +190,6 @@ def test_accuracy_is_that_of_the_split_that_is_named():
     assert (fitted.accuracy("train"), fitted.accuracy("test")) == (0.75, 0.25)
     with pytest.raises(ValueError, match="no split 'tets'.*did you mean test"):
         fitted.accuracy("tets")
-
-
-def test_an_interrupted_fit_goes_on_to_the_same_model(photographs, model, tmp_path, monkeypatch):
-    for export in ("export_torch", "export_onnx"):  # they come after the model and take long
-        monkeypatch.setattr(source_folder, export, lambda folder, images: None)
-    output = tmp_path / "out"
-    options = {"image_size": 64, "strategy": "extraction"}
-
-    def interrupt(line: str) -> None:
-        if line.startswith("epoch 4"):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fit_folder(photographs, output, **options, say=interrupt)
-    assert not (output / "model.json").exists()
-    with pytest.raises(OutputError, match="with other images or options"):
-        fit_folder(photographs, output, image_size=64, strategy="hybrid")
-    lines: list[str] = []
-    fit_folder(photographs, output, **options, say=lines.append)
-    assert not any(line.startswith("epoch 4") for line in lines)  # it was done
-    sha256 = [json.loads((m / "model.json").read_text())["sha256"] for m in (output, model)]
-    assert sha256[0] == sha256[1]
 
 
 def test_nothing_of_the_users_is_overwritten_and_nothing_lands_elsewhere(photographs, tmp_path):
@@ -359,7 +340,7 @@ def test_a_network_that_is_not_the_librarys_is_not_saved_as_such(tmp_path):
         save_model(network, tmp_path, {"classes": list("abc"), **SIZES})
 
 
-def test_the_output_of_a_fit_that_failed_can_be_used_again(photographs, tmp_path):
+def test_the_output_of_a_fit_that_failed_can_be_used_again(photographs, tmp_path, monkeypatch):
     def stop(at: str, error: type[BaseException]):
         def say(line: str) -> None:
             if at in line:
@@ -367,14 +348,17 @@ def test_the_output_of_a_fit_that_failed_can_be_used_again(photographs, tmp_path
 
         return say
 
+    small = load_backbone("tlcourse/resnet20", pretrained=False)
+    monkeypatch.setattr(source_folder, "load_backbone", lambda name: small)
+    monkeypatch.setattr(following, "TUNING_STEPS", 10)
     output = tmp_path / "out"
-    options = {"image_size": 32, "strategy": "extraction"}
+    options = {"image_size": 32, "strategy": "head_first"}
     with pytest.raises(RuntimeError, match="advice"):  # before anything was learnt
         fit_folder(photographs, output, **options, say=stop("advice", RuntimeError))
     assert not output.exists()
-    with pytest.raises(RuntimeError, match="epoch 4"):
-        fit_folder(photographs, output, **options, say=stop("epoch 4", RuntimeError))
-    assert (output / "checkpoints" / "extraction").is_dir()
+    with pytest.raises(RuntimeError, match="epoch 2"):
+        fit_folder(photographs, output, **options, say=stop("epoch 2", RuntimeError))
+    assert (output / "checkpoints" / "head_first").is_dir()
     with pytest.raises(KeyboardInterrupt):
         fit_folder(photographs, output, **options, seed=1, say=stop("images", KeyboardInterrupt))
     assert not (output / "checkpoints").exists()

@@ -1,8 +1,18 @@
 """Biased scenes: backgrounds have the colour that is said, objects theirs."""
 
+import pytest
 import torch
 
-from tlcourse.studies.biased_scenes import _data, _scenes, coloured, colours, tied_colours
+from tlcourse.studies import biased_scenes
+from tlcourse.studies.biased_scenes import (
+    _data,
+    _scenes,
+    coloured,
+    colours,
+    learn_biased,
+    tied_colours,
+)
+from tlcourse.studies.outcomes import outcomes_of
 
 
 def test_objects_stay_and_backgrounds_take_the_colour():
@@ -32,3 +42,14 @@ def test_swapped_tests_show_the_same_objects_in_another_classs_colour():
     own = coloured(scenes, scenes.labels).float()[background]
     shown, other = swapped.data[0].float()[background], plain.data[0].float()[background]
     assert (shown - own).abs().mean() > (other - own).abs().mean()  # farther than any other colour
+
+
+@pytest.mark.parametrize("arm", ["two_phase", "extraction"])
+def test_a_cell_tests_the_same_animals_in_other_colours(arm, monkeypatch):
+    monkeypatch.setattr(biased_scenes, "STEPS", 10)
+    small = {"per_class": 2, "split": 0, "tied": 0.9, "image_size": 32}
+    result = learn_biased(arm=arm, backbone="efficientnet_lite0", **small)
+    plain, swapped = (outcomes_of(result["outcomes"], test) for test in ("plain", "swapped"))
+    assert list(plain.groups) == list(swapped.groups) and len(plain.groups) == 7 * 50
+    assert plain.right.mean() == pytest.approx(result["plain"])
+    assert swapped.right.mean() == pytest.approx(result["swapped"])

@@ -152,6 +152,30 @@ def test_the_command_lists_runs_checks_and_reports(recorded, capsys, tmp_path):
     assert figure.is_file() and "better is better" in capsys.readouterr().out
 
 
+def test_the_command_runs_one_cell_prints_it_and_records_nothing(recorded, capsys, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    assert cli.main(["study", "small", "--cell", "5", "--folder", str(elsewhere)]) == 0
+    cell = STUDY.cells[5]
+    assert json.loads(capsys.readouterr().out) == {**cell, **measured(**cell)}
+    assert not elsewhere.exists()
+    for number in ("32", "-1"):
+        assert cli.main(["study", "small", "--cell", number]) == 1
+        assert f"small has cells 0 to 31, no {number}" in capsys.readouterr().err
+
+
+def test_the_command_runs_and_checks_a_record_in_a_folder_of_ones_own(recorded, capsys, tmp_path):
+    change(recorded, by=0.1, task="near", arm="usual", split=3)  # in that of the course
+    mine = ["study", "small", "--folder", str(tmp_path / "mine")]
+    assert cli.main([*mine, "--workers", "1"]) == 0
+    assert "32 cells now, 0 before" in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "mine").glob("[!.]*")} == {
+        "cells.sqlite",
+        "environment.json",
+    }
+    assert cli.main([*mine, "--check", "32"]) == 0
+    assert cli.main(["study", "small", "--check", "32"]) == 1
+
+
 def test_the_command_names_what_is_near(recorded, capsys):
     assert cli.main(["study", "smal"]) == 1
     assert "did you mean small?" in capsys.readouterr().err

@@ -1,25 +1,30 @@
 """Cells of transfer_race: what is chosen, what is held equal, and whether declarations hold."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from tlcourse.advice.strategies import STRATEGIES, fingerprint
 from tlcourse.advice.strategy_training import Trained
 from tlcourse.advice.tasks import make_task
 from tlcourse.datasets import load_dataset
 from tlcourse.errors import StudyError
 from tlcourse.networks.backbones import load_backbone
 from tlcourse.networks.pooled import pooled_stages
-from tlcourse.studies import STUDIES, probing
-from tlcourse.studies.arms import ARMS, Arm, augment, fingerprint
+from tlcourse.studies import STUDIES, read_study
+from tlcourse.studies.arms import augment
 from tlcourse.studies.batchnorm import BATCHNORM
 from tlcourse.studies.measuring import choose_and_test, forgetting
 from tlcourse.studies.outcomes import outcomes_of
 from tlcourse.studies.race import race
+from tlcourse.studies.race_tasks import RACE_TASKS
 from tlcourse.studies.transfer_race import TRANSFER_RACE, cell, columns
+from tlcourse.studies.transfer_race_full import FULL
 from tlcourse.studies.transfer_race_pilot import PILOT
-from tlcourse.tuning.probing import fit_probe
+from tlcourse.studies.transfer_race_variants import VARIANTS
 from tlcourse.tuning.training import Evaluation
 
 LITE0 = "efficientnet_lite0"
@@ -34,7 +39,10 @@ def test_no_cell_stands_twice_and_the_pilots_splits_are_none_of_the_studys():
     assert not splits[0] & splits[1]
 
 
-@pytest.mark.parametrize(("study", "splits"), [(TRANSFER_RACE, 10), (PILOT, 3), (BATCHNORM, 10)])
+@pytest.mark.parametrize(
+    ("study", "splits"),
+    [(TRANSFER_RACE, 10), (PILOT, 3), (BATCHNORM, 10), (VARIANTS, 3), (FULL, 10)],
+)
 def test_every_comparison_finds_both_of_its_arms_in_the_cells(study, splits):
     for comparison in study.comparisons:
         for arm in (comparison.a, comparison.b):
@@ -47,6 +55,14 @@ def test_every_comparison_finds_both_of_its_arms_in_the_cells(study, splits):
             assert len({cell["split"] for cell in found}) == splits, comparison.id
 
 
+def test_every_task_of_the_race_is_measured_for_the_advisor():
+    places = [
+        {(cell["dataset"], cell["per_class"], cell["split"]) for cell in study.cells}
+        for study in (TRANSFER_RACE, VARIANTS, RACE_TASKS)
+    ]
+    assert places[0] | places[1] == places[2] and len(RACE_TASKS.cells) == len(places[2])
+
+
 def test_arms_that_are_compared_differ_in_what_their_names_say():
     """The same rates of pretrained stages in one_rate and one_tenth; the same steps in all."""
     by_arm = {cell["arm"]: cell for cell in TRANSFER_RACE.cells}
@@ -55,16 +71,17 @@ def test_arms_that_are_compared_differ_in_what_their_names_say():
         for arm, factor in (("one_rate", 1.0), ("one_tenth", 0.1))
     )
     assert one == pytest.approx(tenth)
+    arms = [strategy for strategy in STRATEGIES.values() if strategy.lrs]
     assert {(cell["steps"], cell["tuning_steps"]) for cell in TRANSFER_RACE.cells} == {(300, 50)}
-    assert {sum(phase.epochs for phase in arm.phases(1.0)) for arm in ARMS.values()} == {10}
+    assert {sum(phase.epochs for phase in arm.phases(1.0)) for arm in arms} == {10}
 
 
 def test_another_recipe_is_another_cell_and_an_old_one_is_not_run(monkeypatch):
     before = cell("digits", 5, 0, columns("one_rate"), **SMALL)
-    phases = ARMS["one_rate"].phases
-    changed = Arm("", lambda lr: phases(2 * lr))
-    monkeypatch.setitem(ARMS, "one_rate", changed)
-    assert fingerprint("one_rate") != before["recipe"]
+    phases = STRATEGIES["one_rate"].phases
+    changed = replace(STRATEGIES["one_rate"], phases=lambda lr: phases(2 * lr))
+    monkeypatch.setitem(STRATEGIES, "one_rate", changed)
+    assert fingerprint(changed) != before["recipe"]
     with pytest.raises(StudyError, match="has another recipe now"):
         race(**before)
 
@@ -96,6 +113,25 @@ def test_a_cell_gives_the_same_again_and_tests_what_it_chose(arm):
         assert first["lr"] == rates[first["tuning_loss"].index(-best[1])]
 
 
+@pytest.mark.parametrize(
+    ("study", "others", "within"),
+    [
+        (TRANSFER_RACE, {"arm": "probe"}, {"plain": 0.01, "tint": 0.01, "by_stage": 0.01}),
+        (RACE_TASKS, {}, {"distance": 1e-3, "probes": 0.021}),
+    ],
+)
+def test_a_recorded_cell_comes_out_again(study, others, within):
+    """Up to a few of 400 test and one of 50 training images: rounding differs by machine."""
+    chosen = {"dataset": "digits", "per_class": 5, "split": 0, **others}
+    (settings,) = (c for c in study.cells if chosen.items() <= c.items())
+    table = read_study(study)
+    recorded = (table[list(settings)] == list(settings.values())).all(axis=1)
+    (row,) = table[recorded].to_dict("records")
+    again = study.run(**settings)
+    for measure, error in within.items():
+        assert again[measure] == pytest.approx(row[measure], abs=error), measure
+
+
 def test_nothing_is_forgotten_by_a_network_that_did_not_learn():
     untouched = forgetting(load_backbone(LITE0), "digits", LITE0, 64)
     assert untouched["old_after"] == pytest.approx(untouched["old_before"], abs=0.01)
@@ -121,38 +157,20 @@ def test_pooled_stages_are_the_means_of_the_stages_maps():
     assert list(pooled) == list(backbone.stage_names[:-1])
 
 
-def test_a_probes_penalty_is_the_best_on_validation(monkeypatch):
-    generator = np.random.default_rng(0)
-    labels = np.arange(60) % 2
-    features = generator.normal(size=(60, 200)) + labels[:, None] * (np.arange(200) < 3) * 2
-    split = (features[:20], labels[:20]), (features[20:], labels[20:])
-    chosen = fit_probe(*split)
-    for c in probing.PENALTIES:
-        monkeypatch.setattr(probing, "PENALTIES", (c,))
-        alone = fit_probe(*split)
-        assert (alone.accuracy, -alone.loss) <= (chosen.accuracy, -chosen.loss)
-
-
-@pytest.mark.parametrize(
-    ("survives", "lr", "diverged"), [(1.0, 0.001, 0), (0.0003, 0.0003, 1), (0.0, 0.0001, 2)]
-)
-def test_what_diverged_is_trained_again_at_the_next_lower_rate(monkeypatch, survives, lr, diverged):
-    """Short trainings like high rates; in full ones only rates up to ``survives`` learn."""
+def test_a_cell_tells_the_rate_that_was_trained_and_how_many_had_diverged(monkeypatch):
+    """Short trainings like high rates; in full ones only lower rates learn."""
     task = make_task("digits", per_class=5, image_size=32, seed=0)
     network = load_backbone("tlcourse/resnet20", pretrained=False, num_classes=10, seed=0)
-    full = []
 
     def train(rate, steps, validate):
-        full.extend([rate] if steps == 300 else [])
-        loss = 0.1 if steps < 300 or rate <= survives else float(np.log(10))
-        history = pd.DataFrame({"train_loss": [loss], "train_accuracy": [0.9]})
-        return Trained(network, history.assign(rate=rate))
+        loss = 0.1 if steps < 300 or rate < 0.001 else float(np.log(10))
+        return Trained(network, pd.DataFrame({"train_loss": [loss], "train_accuracy": [0.9]}))
 
     accuracy = iter([0.3, 0.5, 0.7])
     monkeypatch.setattr(
-        "tlcourse.studies.measuring.evaluate",
+        "tlcourse.advice.rates.evaluate",
         lambda *_: Evaluation(loss=1.0, accuracy=next(accuracy)),
     )
     _, result = choose_and_test(train, task, lrs="0.0001 0.0003 0.001", steps=300, tuning_steps=50)
-    assert (result["lr"], result["diverged"]) == (lr, diverged)
-    assert full == [0.001, 0.0003, 0.0001][: diverged + 1]
+    assert (result["lr"], result["diverged"]) == (0.0003, 1)
+    assert result["tuning"] == [0.3, 0.5, 0.7] and result["train_loss"] == 0.1

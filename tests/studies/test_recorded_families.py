@@ -75,6 +75,7 @@ def test_points_are_hundredths(study: Study):
     factor = max(1, (effects.loc["b-better-noisy", "detectable"] / 0.03) ** 2)
     assert points.loc["b-better-noisy", "images_factor"] == pytest.approx(factor, abs=0.051)
     assert points["splits"].tolist() == [6, 6, 6]
+    assert points["verdict"].equals(effects["verdict"])
 
 
 def test_a_planted_wrong_sign_stops_the_chapter(study: Study):
@@ -95,7 +96,8 @@ def test_a_family_that_is_not_recorded_whole_is_no_claim(study: Study):
     assert missing_runs(longer, read_study(longer)) == 3
     with pytest.raises(StudyError, match="3 declared runs are not recorded.*too early"):
         recorded_family(longer, "race", {"b-better-easy": "confirmed"})
-    assert family_points(longer, "race")["splits"].tolist() == [6, 6, 6]  # to look is free
+    interim = family_points(longer, "race")  # to look is free, to judge is not
+    assert interim["splits"].tolist() == [6, 6, 6] and "verdict" not in interim
     assert "An interim look, at 36 of 42 cells" in as_text(longer, findings(longer))
     assert "interim" not in as_text(study, findings(study))
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import pandas as pd
@@ -38,7 +39,7 @@ def train_at_best(
 
     Best is the highest accuracy, then the lowest loss. A rate that a short training survives may
     still blow up a long one: then nobody would go on with that network, and the next lower rate is
-    trained in full (see ``has_diverged``).
+    trained in full (see ``has_diverged``). A loss that is not finite is another way to blow up.
 
     Parameters
     ----------
@@ -50,14 +51,28 @@ def train_at_best(
     steps, tuning_steps
         Of the training that is kept, and of the one for each rate.
     num_classes : int
+
+    Raises
+    ------
+    FloatingPointError
+        When the loss is not finite at the lowest rate either.
     """
-    scores = [evaluate(train(lr, tuning_steps, False).network, validation) for lr in lrs]
+    scores = [_score(train, lr, tuning_steps, validation) for lr in lrs]
     best = max(range(len(lrs)), key=lambda i: (scores[i].accuracy, -scores[i].loss))
-    for used in range(best, -1, -1):
-        trained = train(lrs[used], steps, True)
-        if not has_diverged(trained.history, num_classes):
-            break
-    return Chosen(trained, lrs[used], tuple(scores), best - used)
+    for used in range(best, 0, -1):
+        with suppress(FloatingPointError):
+            trained = train(lrs[used], steps, True)
+            if not has_diverged(trained.history, num_classes):
+                return Chosen(trained, lrs[used], tuple(scores), best - used)
+    return Chosen(train(lrs[0], steps, True), lrs[0], tuple(scores), best)
+
+
+def _score(train: Train, lr: float, steps: int, validation: OtherData) -> Evaluation:
+    try:
+        network = train(lr, steps, False).network
+    except FloatingPointError:
+        return Evaluation(loss=math.inf, accuracy=0.0)
+    return evaluate(network, validation)
 
 
 def has_diverged(history: pd.DataFrame, num_classes: int) -> bool:

@@ -110,7 +110,7 @@ def score(records: pd.DataFrame, rules: Mapping[str, Rule] = RULES) -> pd.DataFr
     ['regret', 'low', 'high', 'worst', 'within_one_point']
     """
     table = regrets(records, rules)
-    by_source = table.groupby(level="source").mean()
+    by_source = table.groupby(level="source").agg(lambda regret: regret.mean(skipna=False))
     near = (table <= 100 * CLOSE + 1e-9).where(table.notna()).astype(float)
     rows = {}
     for rule in table:

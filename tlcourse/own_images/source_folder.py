@@ -215,7 +215,7 @@ def _is_remains(path: Path) -> bool:
 def _begin(source: Path, output: Path, call: Mapping[str, object]) -> bool:
     """Mark the output folder as this call's, the only one that is writing; whether it is new."""
     before = _examine(source, output, call)  # another one may have ended just now
-    for folder in (output, *(output / CHECKPOINTS).glob("*/")):
+    for folder in (output, *(output / CHECKPOINTS).glob("**/")):
         drop_partials(folder, older=0)
     if before is not None and {**before, FAILED: True} != {**call, FAILED: True}:
         _delete(output, CHECKPOINTS, IMAGES, *RESULTS)  # of no use for this one

@@ -18,7 +18,7 @@ SIGNS: Mapping[Verdict, tuple[str, str]] = {  # colour and marker, so that eithe
 }
 
 
-def forest(found: Sequence[Finding], *, title: str, effect: str) -> Picture:
+def forest(found: Sequence[Finding], *, title: str, effect: str, interim: bool = False) -> Picture:
     """Effects with their 95 % intervals, grouped by comparison, beside the band that matters not.
 
     Parameters
@@ -29,6 +29,8 @@ def forest(found: Sequence[Finding], *, title: str, effect: str) -> Picture:
         Of the figure.
     effect : str
         What is on the axis, with its unit.
+    interim : bool
+        Draws no verdicts: the study is not recorded whole.
 
     Returns
     -------
@@ -71,7 +73,7 @@ def forest(found: Sequence[Finding], *, title: str, effect: str) -> Picture:
         row += 1
         for finding in (f for f in found if f.comparison.statement == statement):
             of = finding.effect
-            color, marker = SIGNS[of.verdict]
+            color, marker = SIGNS["undecided" if interim else of.verdict]
             axis.plot([of.low, of.high], [row, row], color=color, linewidth=2)
             axis.plot(of.mean, row, marker, color=color, markersize=7)
             labels[row] = describe_setting(finding)
@@ -80,7 +82,9 @@ def forest(found: Sequence[Finding], *, title: str, effect: str) -> Picture:
     axis.set_yticks(list(labels), list(labels.values()))
     axis.set(ylim=(row - 0.5, -0.7), xlabel=f"{effect}\n(grey: less than what matters)")
     axis.grid(axis="y", visible=False)
-    axis.set_title(title)
+    axis.set_title(f"{title}, so far" if interim else title)
+    if interim:
+        return Picture(figure, _alt(found, statements, title, interim))
     counts = Counter(finding.effect.verdict for finding in found)
     handles = [
         plt.Line2D([], [], color=color, marker=marker, label=f"{verdict} ({counts[verdict]})")
@@ -88,15 +92,19 @@ def forest(found: Sequence[Finding], *, title: str, effect: str) -> Picture:
         if counts[verdict]
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
-    return Picture(figure, _alt(found, statements, title))
+    return Picture(figure, _alt(found, statements, title, interim))
 
 
-def _alt(found: Sequence[Finding], statements: Sequence[str], title: str) -> str:
+def _alt(found: Sequence[Finding], statements: Sequence[str], title: str, interim: bool) -> str:
     parts = []
     for statement in statements:
         of = [f for f in found if f.comparison.statement == statement]
         counts = Counter(f.effect.verdict for f in of)
         low, high = min(f.effect.mean for f in of), max(f.effect.mean for f in of)
         told = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
-        parts.append(f"{statement} Effects from {low:+.2f} to {high:+.2f}: {told}.")
-    return f"{title}: effects with 95 % intervals. " + " ".join(parts)
+        told = "" if interim else f": {told}"
+        parts.append(
+            f"{statement[0].upper()}{statement[1:]}: effects {low:+.2f} to {high:+.2f}{told}."
+        )
+    so_far = ", an interim look" if interim else ""
+    return f"{title}: effects with 95 % intervals{so_far}. " + " ".join(parts)

@@ -75,7 +75,9 @@ def as_text(study: Study, found: Sequence[Finding]) -> str:
     """The report: question, then each comparison with what it came to in each setting."""
     table = as_table(found)
     done, declared = progress_of(study)
-    lines = [f"{study.name}: {study.question}", f"A difference of {study.matters:g} matters."]
+    lines = [f"{study.name}: {study.question}"]
+    if study.comparisons:
+        lines.append(f"A difference of {study.matters:g} matters.")
     if done < declared:
         lines.append(f"An interim look, at {done} of {declared} cells: it decides nothing yet.")
     for comparison in study.comparisons:
