@@ -70,8 +70,8 @@ def test_a_probe_is_a_logistic_regression_on_the_last_features_and_leaves_the_st
         if not name.startswith("head."):
             assert torch.equal(found.network.state_dict()[name], tensor), name
     (row,) = found.history.to_dict("records")
-    assert row["best"] and row["validation_accuracy"] == expected.accuracy
-    assert row["validation_loss"] == pytest.approx(expected.loss, rel=1e-3)
+    assert row["best"] and row["validation_accuracy"] == expected.validation.accuracy
+    assert row["validation_loss"] == pytest.approx(expected.validation.loss, rel=1e-3)
     assert row["train_accuracy"] == evaluate(found.network, train_data).accuracy
 
 

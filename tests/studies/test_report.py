@@ -133,6 +133,8 @@ def test_the_forest_has_a_row_for_each_finding_and_says_what_it_shows(record):
     figure, alt = forest(found, title="Planted", effect="difference")
     assert len(figure.axes[0].get_yticks()) == len(found) == 12
     assert "1 refuted" in alt and "a beats b" in alt
+    figure, alt = forest(found, title="Planted", effect="difference", interim=True)
+    assert "an interim look" in alt and "refuted" not in alt and not figure.legends
     with pytest.raises(ValueError, match="three runs"):
         forest([], title="", effect="")
 

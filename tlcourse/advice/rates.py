@@ -58,7 +58,7 @@ def train_at_best(
         When the loss is not finite at the lowest rate either.
     """
     scores = [_score(train, lr, tuning_steps, validation) for lr in lrs]
-    best = max(range(len(lrs)), key=lambda i: (scores[i].accuracy, -scores[i].loss))
+    best = max(range(len(lrs)), key=lambda i: scores[i].rank)
     for used in range(best, 0, -1):
         with suppress(FloatingPointError):
             trained = train(lrs[used], steps, True)

@@ -95,7 +95,7 @@ def classify_augmented(
     return {
         **scored(answers, dict.fromkeys(seen, test)),
         "train": float(probe.classifier.score(*train)),
-        "validation": probe.accuracy,
+        "validation": probe.validation.accuracy,
         "c": probe.c,
         "commit": environment()["commit"],
     }

@@ -117,7 +117,7 @@ def classify_few(
     labelled = _labelled(parts.labels["train"], per_class, arm)
     train = _train(parts, labelled, arm, key, per_class, objects)
     probes = {stage: fit_probe(train[stage], _part(parts, "validation", stage)) for stage in STAGES}
-    stage = max(STAGES, key=lambda name: (probes[name].accuracy, -probes[name].loss))
+    stage = max(STAGES, key=lambda name: probes[name].validation.rank)
     classifier, added = probes[stage].classifier, 0
     if arm in ("self_training", "spreading"):
         classifier = _semi_supervised(parts, labelled, stage, arm, probes[stage])

@@ -101,10 +101,9 @@ def _alt(found: Sequence[Finding], statements: Sequence[str], title: str, interi
         of = [f for f in found if f.comparison.statement == statement]
         counts = Counter(f.effect.verdict for f in of)
         low, high = min(f.effect.mean for f in of), max(f.effect.mean for f in of)
-        told = ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
-        told = "" if interim else f": {told}"
+        told = ": " + ", ".join(f"{number} {verdict}" for verdict, number in counts.items())
         parts.append(
-            f"{statement[0].upper()}{statement[1:]}: effects {low:+.2f} to {high:+.2f}{told}."
+            f"{statement} Effects from {low:+.2f} to {high:+.2f}{'' if interim else told}."
         )
     so_far = ", an interim look" if interim else ""
     return f"{title}: effects with 95 % intervals{so_far}. " + " ".join(parts)

@@ -1,5 +1,6 @@
 """A cell of ``frozen_features``: a classifier on vectors that nothing trained."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from functools import lru_cache
@@ -15,7 +16,8 @@ from tlcourse.errors import StudyError
 from tlcourse.studies.frozen_split import SplitKey, described, first
 from tlcourse.studies.outcomes import packed
 from tlcourse.suggestions import did_you_mean
-from tlcourse.tuning.probing import fit_probe
+from tlcourse.tuning.probing import Arrays, fit_probe
+from tlcourse.tuning.training import Evaluation
 
 STAGES = ("stem", "stage1", "stage2", "stage3", "stage4", "neck")
 LOGISTIC = (*STAGES, "late", "pixels", "hog")  # an arm for each of these vectors
@@ -30,8 +32,7 @@ class Fitted(NamedTuple):
     classifier: Pipeline
     kind: str
     choice: float | str
-    accuracy: float
-    loss: float = 0.0
+    validation: Evaluation
 
 
 def classify_frozen(
@@ -98,7 +99,7 @@ def classify_frozen(
         fitted = _probe(key, per_class, arm)
     elif arm == CHOSEN:
         probes = [_probe(key, per_class, stage) for stage in STAGES]
-        best = max(probes, key=lambda probe: (probe.accuracy, -probe.loss))
+        best = max(probes, key=lambda probe: probe.validation.rank)
         fitted = best._replace(choice=best.kind)
     else:
         fitted = _without_training(key, per_class, arm)
@@ -115,7 +116,7 @@ def classify_frozen(
             test: packed(answers[test] == parts.labels[test], groups)
             for test, groups in parts.groups.items()
         },
-        "validation": fitted.accuracy,
+        "validation": fitted.validation.accuracy,
         "choice": fitted.choice,
         "commit": environment()["commit"],
     }
@@ -124,7 +125,7 @@ def classify_frozen(
 @lru_cache(maxsize=len(LOGISTIC))  # the chosen stage comes after those that it is chosen from
 def _probe(key: SplitKey, per_class: int, kind: str) -> Fitted:
     probe = fit_probe(*_data(key, per_class, kind))
-    return Fitted(probe.classifier, kind, probe.c, probe.accuracy, probe.loss)
+    return Fitted(probe.classifier, kind, probe.c, probe.validation)
 
 
 def _without_training(key: SplitKey, per_class: int, arm: str) -> Fitted:
@@ -133,10 +134,15 @@ def _without_training(key: SplitKey, per_class: int, arm: str) -> Fitted:
         # Of channels that a class never varies in; class means do not divide by them.
         warnings.filterwarnings("ignore", message="self.within_class_std_dev_")
         fitted = [
-            Fitted(classifier.fit(*train), "neck", choice, float(classifier.score(*validation)))
+            Fitted(classifier.fit(*train), "neck", choice, _score(classifier, validation))
             for choice, classifier in _candidates(arm, len(train[1]))
         ]
-    return max(fitted, key=lambda candidate: candidate.accuracy)  # the first of equals
+    return max(fitted, key=lambda candidate: candidate.validation.accuracy)  # the first of equals
+
+
+def _score(classifier: Pipeline, validation: Arrays) -> Evaluation:
+    """Accuracy alone: what has no probabilities has no loss."""
+    return Evaluation(math.nan, float(classifier.score(*validation)))
 
 
 def _candidates(arm: str, count: int) -> Iterator[tuple[float | str, Pipeline]]:

@@ -119,7 +119,7 @@ def head_cell(
 
 def best_of(tried: dict[tuple[float, float], Training]) -> tuple[float, float]:
     """The rate and decay of the highest validation accuracy, then of the lowest loss."""
-    return max(tried, key=lambda k: (tried[k].validation.accuracy, -tried[k].validation.loss))
+    return max(tried, key=lambda k: tried[k].validation.rank)
 
 
 def _start(arm: str, task: FeatureTask, seed: int) -> nn.Module:
@@ -149,7 +149,7 @@ def _logistic(task: FeatureTask) -> dict[str, Any]:
         "plain": plain,
         "outcomes": {"plain": packed(right, task.test_groups)},
         "train": fitted,
-        "validation": probe.accuracy,
+        "validation": probe.validation.accuracy,
         "gap": round(fitted - plain, 6),
         "c": probe.c,
     }

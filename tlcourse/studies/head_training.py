@@ -123,8 +123,8 @@ def train_head(
         if step % CHECK_EVERY == 0:
             score = evaluate(head, validation)
             curve.append(score.accuracy)
-            if (score.accuracy, -score.loss) > best:
-                best, waited = (score.accuracy, -score.loss), 0
+            if score.rank > best:
+                best, waited = score.rank, 0
                 kept = {name: tensor.clone() for name, tensor in head.state_dict().items()}
             else:
                 waited += 1

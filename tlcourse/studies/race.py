@@ -113,7 +113,7 @@ def _probe(
         stage: fit_probe(*((features[s][stage], labels[s]) for s in ("train", "validation")))
         for stage in features["train"]
     }
-    best = max(probes, key=lambda stage: (probes[stage].accuracy, -probes[stage].loss))
+    best = max(probes, key=lambda stage: probes[stage].validation.rank)
 
     def answers(stage: str, test: str) -> np.ndarray:
         return probes[stage].classifier.predict(features[test][stage])

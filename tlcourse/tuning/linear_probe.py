@@ -92,7 +92,7 @@ def probe_features(
 
     train, validation = split("train"), split("validation")
     scores = {lr: evaluate(train_head(train, lr), validation) for lr in LEARNING_RATES}
-    lr = max(LEARNING_RATES, key=lambda rate: (scores[rate].accuracy, -scores[rate].loss))
+    lr = max(LEARNING_RATES, key=lambda rate: scores[rate].rank)
     head = train_head(split("train", "validation"), lr)
     test_accuracy = evaluate(head, split("test")).accuracy
     return LinearProbe(head, lr, scores[lr].accuracy, test_accuracy)

@@ -11,18 +11,18 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from tlcourse.runtime import one_blas_thread
+from tlcourse.tuning.training import Evaluation
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2)  # scikit-learn's C, the inverse of the penalty
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
 class Probe(NamedTuple):
-    """A classifier that was chosen, its C, and its accuracy and log loss on validation."""
+    """A classifier that was chosen, its C, and how it does on validation."""
 
     classifier: Pipeline
     c: float
-    accuracy: float
-    loss: float
+    validation: Evaluation
 
 
 def fit_probe(train: Arrays, validation: Arrays, *, intercept: bool = True) -> Probe:
@@ -41,8 +41,9 @@ def fit_probe(train: Arrays, validation: Arrays, *, intercept: bool = True) -> P
             )
             classifier.fit(*train)
             loss = log_loss(labels, classifier.predict_proba(features), labels=classifier.classes_)
-            probes.append(Probe(classifier, c, classifier.score(features, labels), loss))
-    return max(probes, key=lambda probe: (probe.accuracy, -probe.loss))
+            score = Evaluation(float(loss), float(classifier.score(features, labels)))
+            probes.append(Probe(classifier, c, score))
+    return max(probes, key=lambda probe: probe.validation.rank)
 
 
 def as_linear(classifier: Pipeline) -> nn.Linear:

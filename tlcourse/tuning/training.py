@@ -37,6 +37,11 @@ class Evaluation(NamedTuple):
     loss: float
     accuracy: float
 
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Larger is better: the higher accuracy, then the lower loss."""
+        return self.accuracy, -self.loss
+
 
 def fit(
     model: nn.Module,
