@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from tlcourse.advice import following
 from tlcourse.advice.following import follow
+from tlcourse.advice.rates import train_at_best
 from tlcourse.advice.strategies import EPOCHS, STRATEGIES
 from tlcourse.advice.strategy_training import Trained
 from tlcourse.networks import Preprocessing
@@ -146,3 +148,25 @@ def test_an_interrupted_call_goes_on_to_the_same_weights(backbone, tmp_path, mon
     pd.testing.assert_frame_equal(
         quiet.history.drop(columns="seconds"), again.history.drop(columns="seconds")
     )
+
+
+def test_a_loss_that_is_not_finite_is_another_way_to_diverge(monkeypatch):
+    """At 0.3 short trainings already end so, at 0.2 the full one."""
+
+    def train(lr, steps, validate, *, survives=0.1):
+        if lr > survives + (0.1 if steps < 40 else 0.0):
+            raise FloatingPointError("the training loss is nan")
+        network = nn.Linear(1, 1)
+        network.lr = lr
+        return Trained(network, pd.DataFrame({"train_loss": [0.1]}))
+
+    monkeypatch.setattr(
+        "tlcourse.advice.rates.evaluate",
+        lambda network, _: training.Evaluation(loss=1.0, accuracy=network.lr),
+    )
+    options = {"steps": 40, "tuning_steps": 7, "num_classes": 2}
+    found = train_at_best(train, bright(6, 2, 1), (0.1, 0.2, 0.3), **options)
+    assert (found.lr, found.diverged, found.trained.network.lr) == (0.1, 1, 0.1)
+    assert [score.accuracy for score in found.scores] == [0.1, 0.2, 0.0]
+    with pytest.raises(FloatingPointError):
+        train_at_best(partial(train, survives=0.0), bright(6, 2, 1), (0.1, 0.2), **options)

@@ -101,3 +101,11 @@ def test_the_record_scores_every_rule():
     table = score(load_records())
     assert set(table.index) == set(RULES) and not table.isna().any(axis=None)
     assert (table["low"] <= table["regret"]).all() and (table["regret"] >= 0).all()
+
+
+def test_a_rule_whose_arm_is_missing_in_one_setting_has_no_score():
+    records = made_records({name: {"one_rate": 0.2} for name in "abc"})
+    missing = (records["source"] == "a") & (records["per_class"] == 10)
+    table = score(records[~(missing & (records["arm"] == "head_first"))])
+    assert table.loc["head first (LP-FT)"].isna().all()
+    assert table.loc["always extract"].notna().all()

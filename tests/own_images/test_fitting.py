@@ -56,8 +56,16 @@ def test_an_interrupted_fit_goes_on_to_the_same_model(images, small, tmp_path, m
     assert not (output / "model.json").exists()
     with pytest.raises(OutputError, match="with other images or options"):
         fit_folder(images, output, image_size=32, strategy="one_rate")
+    left, *_ = (output / "checkpoints").glob("*/* short")
+    half = left / f".phase0.pt.{32 * '0'}.partial"  # as a killed process leaves it
+    half.touch()
     lines: list[str] = []
-    fit_folder(images, output, **options, say=lines.append)
+
+    def say(line: str) -> None:
+        assert not half.exists()  # gone before anything is done
+        lines.append(line)
+
+    fit_folder(images, output, **options, say=say)
     assert [line for line in lines if line.startswith("epoch ")] == [
         line for line in told if line.startswith("epoch ")
     ][4:]  # four were done

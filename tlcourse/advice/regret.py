@@ -100,7 +100,7 @@ def score(records: pd.DataFrame, rules: Mapping[str, Rule] = RULES) -> pd.DataFr
         A row for each rule: ``regret`` is the mean over sources of the mean over settings, from
         ``low`` to ``high`` (NaN for fewer than three sources); ``worst`` the largest of a setting;
         ``within_one_point`` the share of settings, in [0, 1], each source weighing the same. NaN
-        for a rule whose arm the record lacks.
+        for a rule whose arm the record lacks in one of the settings.
 
     Examples
     --------
@@ -110,8 +110,11 @@ def score(records: pd.DataFrame, rules: Mapping[str, Rule] = RULES) -> pd.DataFr
     ['regret', 'low', 'high', 'worst', 'within_one_point']
     """
     table = regrets(records, rules)
-    by_source = table.groupby(level="source").agg(lambda regret: regret.mean(skipna=False))
     near = (table <= 100 * CLOSE + 1e-9).where(table.notna()).astype(float)
+    by_source, near_by_source = (
+        values.groupby(level="source").agg(lambda of_rule: of_rule.mean(skipna=False))
+        for values in (table, near)
+    )
     rows = {}
     for rule in table:
         ends = (np.nan, np.nan)
@@ -123,6 +126,6 @@ def score(records: pd.DataFrame, rules: Mapping[str, Rule] = RULES) -> pd.DataFr
             "low": ends[0],
             "high": ends[1],
             "worst": table[rule].max(skipna=False),
-            "within_one_point": near[rule].groupby(level="source").mean().mean(skipna=False),
+            "within_one_point": near_by_source[rule].mean(skipna=False),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
