@@ -15,6 +15,7 @@ from tlcourse.advice.strategies import (
     EPOCHS,
     TUNING_STEPS,
     Strategy,
+    enough_steps,
     first_stages,
 )
 from tlcourse.datasets import load_dataset
@@ -57,8 +58,8 @@ class Costs:
 
         The batches are of 8, and what is frozen throughout a phase runs once.
         """
-        batch = min(BATCH_SIZE, images)
-        seen = max(EPOCHS * images, steps * batch) + len(strategy.lrs) * TUNING_STEPS * batch
+        taken = enough_steps(images, steps) + len(strategy.lrs) * TUNING_STEPS
+        seen = taken * min(BATCH_SIZE, images)
         seconds = images * self.forward if strategy.kept else 0.0
         for phase in strategy.phases(1.0):
             share = phase.epochs / EPOCHS * (1 - self.share(phase.frozen))

@@ -16,6 +16,7 @@ RESULTS = DATA_DIR / "results"
 RACES, TASKS = ("transfer_race", "transfer_race_variants"), "race_tasks"  # see tlcourse/studies
 ADVISED = ("probe", "one_rate", "head_first", "scratch")  # the arms that were run at every size
 STAGE_PROBE = "stage_probe"  # a probe of the stage that did best on validation
+TASK = ["dataset", "per_class", "split", "backbone", "image_size"]  # what names a task
 PLACE = ["source", "dataset", "per_class", "split"]  # of one run: as many rows as there are arms
 
 
@@ -70,10 +71,9 @@ def load_records() -> pd.DataFrame:
         probed.assign(plain=last),
         probed.assign(arm=STAGE_PROBE),
     ])  # fmt: skip
-    task = ["dataset", "per_class", "split", "backbone", "image_size"]
-    cells = cells[cells.groupby(task)["arm"].transform("nunique") == len(ADVISED) + 1]
+    cells = cells[cells.groupby(TASK)["arm"].transform("nunique") == len(ADVISED) + 1]
     tasks = read_results(RESULTS / TASKS / "cells.sqlite").drop(columns="commit")
-    return cells.merge(tasks, on=task, validate="many_to_one")
+    return cells.merge(tasks, on=TASK, validate="many_to_one")
 
 
 def runs_of(records: pd.DataFrame) -> Runs:

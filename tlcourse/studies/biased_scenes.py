@@ -1,5 +1,6 @@
 """The study ``biased_scenes``: does transfer help where backgrounds give the class away?"""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,15 +25,15 @@ from tlcourse.tuning.training import predict
 
 PROBE = "extraction"
 # Each recipe at one rate, which was not tuned for these images.
-STEPS, BATCH_SIZE, LR = 120, 16, {"scratch": 2e-3, "two_phase": 3e-3}
+STEPS, BATCH_SIZE = 120, 16
 RECIPES = {
-    "scratch": STRATEGIES["scratch"],
+    "scratch": replace(STRATEGIES["scratch"], lrs=(2e-3,)),
     "two_phase": Strategy(
         "two_phase",
         "the head first, on frozen features; then everything, pretrained stages ten times slower",
         "Kumar et al. 2022 (LP-FT); Chollet 2020 (Keras guide)",
         lambda lr: (Phase(4, lr, frozen=1.0), Phase(6, lr / 3, factor=0.1)),
-        (),
+        (3e-3,),
     ),
 }
 ARMS = (*RECIPES, PROBE)
@@ -127,7 +128,7 @@ def learn_biased(
             RECIPES[arm],
             data["train"],
             data["validation"],
-            lr=LR[arm],
+            lr=RECIPES[arm].lrs[0],
             num_classes=len(parts["train"].class_names),
             steps=STEPS,
             seed=split,

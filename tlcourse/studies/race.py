@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from tlcourse.advice.strategies import fingerprint
+from tlcourse.advice.strategies import key_of
 from tlcourse.advice.strategy_training import Trained, train, views
 from tlcourse.advice.tasks import Task, make_task
 from tlcourse.environment import environment
@@ -70,8 +70,9 @@ def race(
         For an unknown arm, and for a recipe that is not today's.
     """
     strategy = replace(arm_named(arm), batchnorm=batchnorm)
-    if arm != PROBE and recipe != fingerprint(strategy):
-        raise StudyError(f"{arm} has another recipe now ({fingerprint(strategy)}, not {recipe})")
+    today = key_of(strategy)["recipe"]
+    if recipe != today:
+        raise StudyError(f"{arm} has another recipe now ({today}, not {recipe})")
     task = make_task(dataset, per_class=per_class, image_size=image_size, seed=split)
     augmenting = augment(augmentation, dataset, image_size)
     made = {"commit": environment()["commit"]}

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tlcourse.advice.measurements import measure
+from tlcourse.advice.records import TASK
 from tlcourse.advice.sweeps import Settings
 from tlcourse.advice.tasks import make_task
 from tlcourse.environment import environment
@@ -43,10 +44,9 @@ def measure_task(
 
 def _cells() -> tuple[Settings, ...]:
     """Each task once, whatever the arms that were trained on it."""
-    names = ("dataset", "per_class", "split", "backbone", "image_size")
     cells = (*TRANSFER_RACE.cells, *VARIANTS.cells)
-    tasks = dict.fromkeys(tuple(cell[name] for name in names) for cell in cells)
-    return tuple(dict(zip(names, task, strict=True)) for task in tasks)
+    tasks = dict.fromkeys(tuple(cell[name] for name in TASK) for cell in cells)
+    return tuple(dict(zip(TASK, task, strict=True)) for task in tasks)
 
 
 RACE_TASKS = Study(

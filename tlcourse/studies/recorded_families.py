@@ -32,8 +32,7 @@ def family_effects(study: Study, family: str) -> pd.DataFrame:
     StudyError
         For a family that the study does not have.
     """
-    found = findings(study.only(family))
-    return as_table(found).assign(id=[finding.id for finding in found]).set_index("id")
+    return _table(study.only(family), read_study(study))
 
 
 def family_points(study: Study, family: str) -> pd.DataFrame:
@@ -56,9 +55,10 @@ def family_points(study: Study, family: str) -> pd.DataFrame:
     StudyError
         For a family that the study does not have.
     """
-    table = family_effects(study, family)
+    only, record = study.only(family), read_study(study)
+    table = _table(only, record)
     points = (100 * table[["effect", "low", "high", "detectable"]]).round(1)
-    if not missing_runs(study.only(family), read_study(study)):
+    if not missing_runs(only, record):
         points["verdict"] = table["verdict"]
     factor = table["images_factor"].round(1)
     return points.assign(images_factor=factor, splits=table["runs"])
@@ -118,6 +118,11 @@ def recorded_family(
                     unit=unit,
                     condition=condition,
                 )
+
+
+def _table(only: Study, record: pd.DataFrame) -> pd.DataFrame:
+    found = findings(only, record)
+    return as_table(found).assign(id=[finding.id for finding in found]).set_index("id")
 
 
 def _is_decided(effect: Effect) -> bool:

@@ -223,6 +223,13 @@ COMPARISONS = (
     ),
 )
 
+# What the arms at every size can answer, wherever they are run.
+ANSWERED_BY_SIZE = tuple(
+    comparison
+    for comparison in COMPARISONS
+    if comparison.id in ("two-phase", "size-thresholds", "pretrained-start")
+)
+
 TRANSFER_RACE = Study(
     name="transfer_race",
     question="Should one fine-tune, how, and is that certain?",

@@ -1,13 +1,12 @@
 """The study ``transfer_race_full``: the race at 224 px, on more and larger sets; for a GPU."""
 
-from tlcourse.studies.race import race
-from tlcourse.studies.study import Study
+from dataclasses import replace
+
 from tlcourse.studies.transfer_race import (
+    ANSWERED_BY_SIZE,
     ARMS_BY_SIZE,
-    COMPARISONS,
-    MATTERS,
-    OVERLAP,
     SPLITS,
+    TRANSFER_RACE,
     cell,
 )
 
@@ -22,10 +21,10 @@ SIZES = {
 }
 BUDGET = {"image_size": 224, "steps": 500, "tuning_steps": 80}
 
-FULL = Study(
+FULL = replace(
+    TRANSFER_RACE,
     name="transfer_race_full",
     question="Do the race's answers hold at 224 px, on further sets and with more images?",
-    run=race,
     cells=tuple(
         cell(dataset, per_class, split, arm, **BUDGET)
         for split in SPLITS
@@ -33,14 +32,6 @@ FULL = Study(
         for per_class in sizes
         for arm in ARMS_BY_SIZE
     ),
-    setting=("dataset", "per_class"),
-    matters=MATTERS,
-    overlap=OVERLAP,
-    comparisons=tuple(
-        comparison
-        for comparison in COMPARISONS
-        if comparison.id in ("two-phase", "size-thresholds", "pretrained-start")
-        or comparison.family == "shift"
-    ),
+    comparisons=(*ANSWERED_BY_SIZE, *TRANSFER_RACE.only("shift").comparisons),
     left_out="Other arms, policies of BatchNorm and augmentation; other networks.",
 )

@@ -1,8 +1,8 @@
 """The study ``transfer_race_variants``: the race on other tasks made of the same images."""
 
-from tlcourse.studies.race import race
-from tlcourse.studies.study import Study
-from tlcourse.studies.transfer_race import ARMS_BY_SIZE, COMPARISONS, MATTERS, OVERLAP, cell
+from dataclasses import replace
+
+from tlcourse.studies.transfer_race import ANSWERED_BY_SIZE, ARMS_BY_SIZE, TRANSFER_RACE, cell
 
 # Declared on 2026-11-30, while transfer_race was being run. They are no new sources, see
 # ``source_of``, so three splits: what the advisor expects of a source shall not hang on one task.
@@ -17,23 +17,16 @@ DATASETS = (
     "elpv_poly",
 )
 
-VARIANTS = Study(
+VARIANTS = replace(
+    TRANSFER_RACE,
     name="transfer_race_variants",
     question="Do the race's answers hold on other tasks made of the same images?",
-    run=race,
     cells=tuple(
         cell(dataset, PER_CLASS, split, arm)
         for split in SPLITS
         for dataset in DATASETS
         for arm in ARMS_BY_SIZE
     ),
-    setting=("dataset", "per_class"),
-    matters=MATTERS,
-    overlap=OVERLAP,
-    comparisons=tuple(
-        comparison
-        for comparison in COMPARISONS
-        if comparison.id in ("two-phase", "size-thresholds", "pretrained-start")
-    ),
+    comparisons=ANSWERED_BY_SIZE,
     left_out="Other sizes, arms and policies of BatchNorm; more splits than three.",
 )
